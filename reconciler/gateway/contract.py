@@ -1,0 +1,188 @@
+"""The seams inside the gateway: storage, runtime plane, upstream client and decision log, as small protocols.
+
+Control API, data plane and process each depend on these, never on one another's insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reconciler.routing.config import Configuration
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RevisionInfo:
+    """One revision as history shows it. `state`: staged, active, retired or dropped. Times are RFC 3339 UTC."""
+
+    revision: int
+    base: int | None
+    state: str
+    digest: str
+    comment: str
+    created_at: str
+    promoted_at: str | None = None
+    expires_at: str | None = None
+    """Only staged revisions expire."""
+
+
+@dataclass(frozen=True)
+class LoadedRevision:
+    """A revision as the data plane serves it: parsed, indexed, with its secrets opened."""
+
+    info: RevisionInfo
+    configuration: Configuration
+    gateway_keys: Mapping[tuple[str, str], str] = field(repr=False)
+    """(key name, version) -> the host API key."""
+    managed_keys: Mapping[bytes, tuple[str, str]] = field(repr=False)
+    """Keyed hash of a consumer's key -> (managed key name, version)."""
+
+
+class RevisionSource(Protocol):
+    """What the data plane knows of revisions. Reads are plain attribute and dict access: no I/O on the request path."""
+
+    active: LoadedRevision | None
+
+    def staged(self, revision: int) -> LoadedRevision | None:
+        """Return a staged (or the active) revision when this replica has loaded it, else None."""
+
+    def hash_key(self, presented: str) -> bytes:
+        """Return the keyed hash under which `LoadedRevision.managed_keys` knows a consumer's key."""
+
+
+@dataclass(frozen=True)
+class ProbeGrant:
+    """A verified probe token: what this one request may ask for."""
+
+    token_id: str
+    managed_key: str
+    """Whose entitlements (not limits) the request has."""
+    revision: int | None
+    """The revision to route by; None: the active one."""
+    routes: frozenset[str]
+    """Routes the token may touch."""
+    namespace: str
+    """Runtime namespace of its own: bindings, counters and cooldowns there are invisible to real traffic."""
+    pin: str | None = None
+    unavailable: frozenset[str] = frozenset()
+    """Routes marked unavailable in the namespace."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """Route -> injected fault: "refused", "timeout", "429", "500", "502", "503", "401"."""
+    sticky_ttl_seconds: int | None = None
+    cooldown_seconds: float | None = None
+    """Shortened times for drills; None: the group's own."""
+
+
+class ProbeTokens(Protocol):
+    """Mints and redeems probe tokens. A token is HMAC-signed, lives at most 300 s and is used up by count."""
+
+    def redeem(self, token: str) -> ProbeGrant:
+        """Verify and use up one request. Raises `ProbeDenied` with a reason word."""
+
+
+class ProbeDenied(Exception):
+    """A probe token that does not count: malformed, expired, used-up or forged. The request is answered 403."""
+
+
+@dataclass(slots=True)
+class DecisionRow:
+    """One data-plane request: what was resolved, each attempt, what came back. Prompts and answers are never in it."""
+
+    request_id: str
+    at: str
+    """Arrival, RFC 3339 UTC with milliseconds."""
+    revision: int | None
+    managed_key: str
+    logical_group: str
+    public_model: str
+    endpoint: str
+    """"/v1/chat/completions" and its siblings."""
+    session: str | None
+    """Keyed hash of the session, never the client's own value."""
+    route_id: str | None
+    shadow_host_id: str | None
+    shadow_group_id: str | None
+    shadow_model: str | None
+    gateway_key_source: str | None
+    status: int
+    """What the client got."""
+    upstream_status: int | None
+    correlation_id: str | None
+    """The host's own id of the served request."""
+    attempts: Sequence[JsonObject]
+    """Per attempt: route_id, shadow_host_id, upstream_status, correlation_id, failure_class, fault, duration_ms."""
+    cause: str
+    """Why this route: "priority", "weighted", "sticky", "failover", "pinned", "exhausted", "denied", ..."""
+    duration_ms: float
+    stream: bool = False
+    probe: str | None = None
+    """Token id, for probes."""
+    namespace: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class DecisionLog(Protocol):
+    """Takes rows off the request path. Bounded; drops on overflow and counts what it dropped."""
+
+    def put(self, row: DecisionRow) -> None:
+        """Enqueue; never blocks, never raises."""
+
+    async def put_now(self, row: DecisionRow) -> None:
+        """Store before returning: for probes."""
+
+    def audit(self, kind: str, row: JsonObject) -> None:
+        """Enqueue a row of the sticky audit (`kind` "sticky") or a failover event ("failover")."""
+
+    dropped: int
+
+
+@dataclass(frozen=True)
+class UpstreamRequest:
+    """One attempt towards a host. `headers` are lower-case and complete but for host and content-length."""
+
+    origin: str
+    """Base URL, scheme://host:port, optionally with a path prefix."""
+    path: str
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
+    method: str = "POST"
+    first_byte_timeout_s: float = 120.0
+    idle_timeout_s: float = 120.0
+    connect_timeout_s: float = 5.0
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose head has arrived; the body follows as it comes."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises `UpstreamFailed` when it ends wrongly."""
+
+    async def aclose(self) -> None:
+        """Give the connection back, or drop it when the body was not read to its end."""
+
+
+class UpstreamFailed(Exception):
+    """The attempt failed on the wire. `kind`: refused, connect-timeout, reset, first-byte-timeout, idle-timeout,
+    malformed, truncated, too-large. `sent` says whether any byte of the request may have reached the host."""
+
+    def __init__(self, kind: str, *, sent: bool) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.sent = sent
+
+
+class UpstreamClient(Protocol):
+    """A connection pool. Never sends a request twice."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Return once the response head is there. Raises UpstreamFailed."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,77 @@
+"""Acceptance: what proof its targets need."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from reconciler.manifest.meta import Duration, Name, Reference, Resource, Strict, ref, register
+
+TargetKind = Literal[
+    "ControlPlane",
+    "ShadowHost",
+    "ShadowGroup",
+    "ProviderAccount",
+    "GatewayKey",
+    "LogicalGroup",
+    "Route",
+    "ModelBinding",
+    "ManagedKey",
+]
+Drill = Literal["sticky", "failover", "recovery", "accounts", "streaming", "models"]
+Grade = Literal["exact", "exclusive", "circumstantial"]
+
+
+class Target(Strict):
+    """One manifest by name, or all of a kind that carry the labels."""
+
+    kind: TargetKind = Field(description="Kind of the targets.")
+    name: Name | None = Field(None, description="One manifest; leave out to select by labels.")
+    labels: dict[str, str] = Field(default_factory=dict, description="All of these; empty and no name: every one.")
+
+    @model_validator(mode="after")
+    def _name_or_labels(self) -> Target:
+        if self.name is not None and self.labels:
+            raise ValueError("give name or labels, not both")
+        return self
+
+
+class Budget(Strict):
+    """Ceilings for what proving may cost; reserved before each probe is sent."""
+
+    max_requests: int = Field(1000, ge=1, description="Probe requests per UTC day.")
+    max_tokens: int = Field(100_000, ge=1, description="Tokens per UTC day, by our own reservation.")
+    max_usd: float | None = Field(None, gt=0, description="USD per UTC day, where the host states a price.")
+
+
+class AcceptanceSpec(Strict):
+    targets: list[Target] = Field(min_length=1, description="What it is about.")
+    minimum_grade: Grade = Field("exact", description="The least grade that makes Ready.")
+    freshness: Duration = Field("24h", description="A proof older than this no longer counts.")
+    deadline: Duration = Field("30s", description="How long to look for the usage row before NotProved.")
+    probes: int = Field(1, ge=1, le=20, description="Probe requests per route and public model.")
+    max_tokens: int = Field(16, ge=1, le=4096, description="`max_tokens` of each probe.")
+    drills: list[Drill] = Field(default_factory=list, description="Exercises to run besides the probes.")
+    budget: Budget = Field(Budget(), description="Ceilings for the cost of proving.")
+    on_disproved: Literal["report", "withdraw"] = Field(
+        "report", description="What happens to a route in service that is disproved."
+    )
+
+
+class Acceptance(Resource):
+    """What proof its targets need before they are Ready."""
+
+    KIND: ClassVar[str] = "Acceptance"
+    kind: Literal["Acceptance"]
+    spec: AcceptanceSpec
+
+    def references(self) -> list[Reference]:
+        return [
+            ref(target.kind, target.name, "targets", i, "name")
+            for i, target in enumerate(self.spec.targets)
+            if target.name is not None
+        ]
+
+
+register(Acceptance)

@@ -1,0 +1,81 @@
+"""The result of loading: typed resources that remember where they came from, and the problems found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from reconciler.manifest.meta import Resource
+
+Path = tuple[str | int, ...]
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """Where something stands. `line` and `column` count from 1; standard input is the file "-"."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong with the input: where, which rule, what, and how to mend it."""
+
+    location: Location
+    rule: str
+    """Kebab-case word that names the rule, stable for scripts: "unknown-field", "dangling-reference"."""
+    message: str
+    fix: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One resource with the place of each of its fields."""
+
+    resource: Resource
+    locations: Mapping[Path, Location]
+    """Field path from the document's root, in YAML spelling, to its place; () is the document itself."""
+
+    def at(self, path: Path = ()) -> Location:
+        """Return the place of `path`, or of the nearest parent that has one."""
+        while path not in self.locations:
+            path = path[:-1]
+        return self.locations[path]
+
+
+@dataclass(frozen=True)
+class ManifestSet:
+    """All resources of one input, by (kind, name). Iteration is sorted, so that results do not depend on files."""
+
+    items: Mapping[tuple[str, str], Loaded] = field(default_factory=dict)
+    digest: str = ""
+    """sha256 of the canonical JSON of all resources, sorted; the same content gives the same digest."""
+
+    def __iter__(self) -> Iterator[Loaded]:
+        return iter(self.items[key] for key in sorted(self.items))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def of(self, kind: type[R]) -> list[R]:
+        """Return all resources of a kind, sorted by name."""
+        return [loaded.resource for loaded in self if isinstance(loaded.resource, kind)]
+
+    def get(self, kind: type[R], name: str) -> R:
+        """Return one resource. Raises KeyError when there is none."""
+        resource = self.items[(kind.KIND, name)].resource
+        if not isinstance(resource, kind):
+            raise KeyError((kind.KIND, name))
+        return resource
+
+    def find(self, kind: str, name: str) -> Loaded | None:
+        """Return one loaded resource by kind word and name, or None."""
+        return self.items.get((kind, name))
