@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Make .venv from the lock file, with the project itself installed in place. Called by `make venv`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=""
+[ "$(id -u)" = 0 ] || root="sudo"
+
+if [ -z "${PYTHON:-}" ]; then
+    echo "venv: needs Python 3.11 or later on PATH (on Debian: apt-get install python3)" >&2
+    exit 1
+fi
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "venv: $PYTHON is $("$PYTHON" -V 2>&1), and 3.11 or later is needed" >&2
+    exit 1
+}
+if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+    version="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+    echo "venv: $PYTHON has no ensurepip, installing Debian's python$version-venv"
+    $root apt-get update -qq
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv" >/dev/null
+fi
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    echo "venv: making .venv with $("$PYTHON" -V)"
+    rm -rf .venv
+    "$PYTHON" -m venv .venv
+fi
+echo "venv: installing deploy/requirements.lock, checked by hash"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r deploy/requirements.lock
+echo "venv: installing reconciler in place"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+touch .venv/.ready
