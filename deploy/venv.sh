@@ -2,6 +2,8 @@
 # Make .venv from the lock file, with the project itself installed in place. Called by `make venv`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec 9<deploy/requirements.lock
+flock 9  # two makes at once wait for each other
 root=""
 [ "$(id -u)" = 0 ] || root="sudo"
 
@@ -24,8 +26,16 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
     rm -rf .venv
     "$PYTHON" -m venv .venv
 fi
-echo "venv: installing deploy/requirements.lock, checked by hash"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r deploy/requirements.lock
+
+# A changed pyproject.toml alone (a ruff rule, say) needs no second look at eighty packages.
+locked="$(sha256sum < deploy/requirements.lock)"
+if [ "$(cat .venv/.locked 2>/dev/null)" != "$locked" ]; then
+    echo "venv: installing deploy/requirements.lock, checked by hash"
+    rm -f .venv/.locked
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r deploy/requirements.lock
+    echo "$locked" > .venv/.locked
+fi
 echo "venv: installing reconciler in place"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 touch .venv/.ready

@@ -1,0 +1,1 @@
+"""What tests of several rooms share: private servers and leak checks."""
