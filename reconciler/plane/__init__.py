@@ -1,0 +1,1 @@
+"""The client of the control plane: snapshot, stage, promote, resolve, probe tokens and logs."""

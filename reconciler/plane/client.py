@@ -1,0 +1,220 @@
+"""The control API's client: every call the engine makes towards the routing control plane.
+
+Source of the contract: `docs/api/control-plane.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.admin_http import AdminHttp
+from reconciler.errors import Conflict, Malformed, NotFound
+from reconciler.plane.document import Document
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One gateway process: what it serves, and what is still under way on which revision."""
+
+    id: str
+    active_revision: int
+    in_flight: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The control plane in one answer."""
+
+    revision: int
+    document: Document
+    gateway_keys: frozenset[tuple[str, str]]
+    """(name, version) of every stored value."""
+    managed_keys: frozenset[tuple[str, str]]
+    staged: tuple[int, ...]
+    replicas: tuple[Replica, ...]
+    instance: str
+
+
+@dataclass(frozen=True)
+class ProbeToken:
+    """A minted probe token. The token itself is a credential: it never reaches a repr."""
+
+    id: str
+    token: str = field(repr=False)
+
+
+class ControlPlaneClient:
+    """One control plane. Raises the RemoteError branch that fits; `where` is the ControlPlane's name."""
+
+    def __init__(self, http: AdminHttp, *, data_endpoint: str, fence: str | None = None) -> None:
+        self._http = http
+        self.data_endpoint = data_endpoint
+        self._fence = {"X-Reconcile-Fence": fence} if fence else {}
+
+    def fenced(self, fence: str) -> ControlPlaneClient:
+        """Return a client whose writes carry a fencing token."""
+        return ControlPlaneClient(self._http, data_endpoint=self.data_endpoint, fence=fence)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def snapshot(self) -> Snapshot:
+        """Read everything, with the active revision."""
+        body = await self._http.get("/api/v1/snapshot")
+        try:
+            return Snapshot(
+                revision=int(body["revision"]),
+                document=body["configuration"],
+                gateway_keys=frozenset((key["name"], key["version"]) for key in body["gateway_keys"]),
+                managed_keys=frozenset((key["name"], key["version"]) for key in body["managed_keys"]),
+                staged=tuple(int(info["revision"]) for info in body["staged"]),
+                replicas=tuple(_replica(replica) for replica in body["replicas"]),
+                instance=str(body["instance"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed(f"the snapshot lacks or garbles {error}", where=self._http.where) from error
+
+    async def put_gateway_key(self, name: str, version: str, value: str) -> None:
+        """Store one value of a gateway key; repeating it is harmless."""
+        await self._write(
+            "POST", f"/api/v1/gateway-keys/{name}/versions", {"version": version, "value": value}
+        )
+
+    async def drop_gateway_key(self, name: str, version: str) -> None:
+        """Forget one value; a value that a live revision still uses stays."""
+        await self._drop(f"/api/v1/gateway-keys/{name}/versions/{version}")
+
+    async def put_managed_key(self, name: str, version: str, value: str) -> None:
+        """Store one value of a consumer's key (the gateway keeps a keyed hash)."""
+        await self._write(
+            "POST", f"/api/v1/managed-keys/{name}/versions", {"version": version, "value": value}
+        )
+
+    async def drop_managed_key(self, name: str, version: str) -> None:
+        """Forget one value; a value that a live revision still uses stays."""
+        await self._drop(f"/api/v1/managed-keys/{name}/versions/{version}")
+
+    async def stage(self, document: Document, *, base: int, comment: str) -> int:
+        """Stage a whole document on `base`; return its revision number. Raises Conflict when base is not active."""
+        body = await self._write(
+            "POST", "/api/v1/revisions", {"base": base, "configuration": document, "comment": comment}
+        )
+        return int(body["revision"])
+
+    async def promote(self, revision: int) -> None:
+        """Make a staged revision the active one. Raises Conflict when its base is no longer active."""
+        await self._write("POST", f"/api/v1/revisions/{revision}/promote", {})
+
+    async def drop(self, revision: int) -> None:
+        """Drop a staged revision; one that is gone already is fine."""
+        await self._drop(f"/api/v1/revisions/{revision}")
+
+    async def resolve(
+        self,
+        *,
+        managed_key: str,
+        public_model: str,
+        session: str,
+        request_id: str,
+        revision: int,
+        unavailable: Iterable[str] = (),
+        namespace: str | None = None,
+    ) -> Mapping[str, Any]:
+        """Ask for a decision without a request. Raises NotFound for a revision that is neither staged nor active."""
+        question = {
+            "managed_key": managed_key,
+            "public_model": public_model,
+            "session": session,
+            "request_id": request_id,
+            "revision": revision,
+            "unavailable": sorted(unavailable),
+            "namespace": namespace,
+        }
+        answer: Mapping[str, Any] = await self._http.post("/api/v1/resolve", question, safe=True)
+        return answer
+
+    async def mint(
+        self,
+        *,
+        managed_key: str,
+        revision: int,
+        routes: Iterable[str],
+        namespace: str,
+        requests: int = 1,
+        unavailable: Iterable[str] = (),
+        faults: Mapping[str, str] | None = None,
+        expires_in_seconds: int = 120,
+        **drill: Any,
+    ) -> ProbeToken:
+        """Mint a probe token for at most `requests` requests by `revision` in a runtime namespace of its own."""
+        body = await self._http.post(
+            "/api/v1/probe-tokens",
+            {
+                "managed_key": managed_key,
+                "revision": revision,
+                "routes": sorted(routes),
+                "requests": requests,
+                "namespace": namespace,
+                "unavailable": sorted(unavailable),
+                "faults": dict(faults or {}),
+                "expires_in_seconds": expires_in_seconds,
+                **drill,
+            },
+            safe=True,
+        )
+        return ProbeToken(id=str(body["id"]), token=str(body["token"]))
+
+    async def decision(self, request_id: str) -> Mapping[str, Any] | None:
+        """Return the decision row of one request, or None."""
+        body = await self._http.get("/api/v1/decisions", {"request_id": request_id})
+        items = body["items"]
+        return items[0] if items else None
+
+    async def rows(self, log: str, **filters: Any) -> list[Mapping[str, Any]]:
+        """Return rows of `decisions`, `sticky-audit` or `failover-events`, all pages, newest first."""
+        found: list[Mapping[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = await self._http.get(
+                f"/api/v1/{log}", {**filters, **({"cursor": cursor} if cursor else {})}
+            )
+            found += page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return found
+
+    async def route_states(self, namespace: str | None = None) -> dict[str, Mapping[str, Any]]:
+        """Return the runtime state of every route by name."""
+        body = await self._http.get("/api/v1/runtime/routes", {"namespace": namespace} if namespace else None)
+        return {item["route_id"]: item for item in body["items"]}
+
+    async def drop_namespace(self, namespace: str) -> None:
+        """Remove a runtime namespace and everything in it."""
+        await self._drop(f"/api/v1/runtime/namespaces/{namespace}")
+
+    async def _write(self, method: str, path: str, body: Any) -> Any:
+        # Every write of the control API is idempotent by its content, so repeating one after a lost answer is safe,
+        # except staging: a lost answer there leaves a staged revision that expires by itself.
+        return await self._http.send(
+            method, path, body, headers=self._fence, safe=path != "/api/v1/revisions"
+        )
+
+    async def _drop(self, path: str) -> None:
+        try:
+            await self._http.send("DELETE", path, None, headers=self._fence, safe=True)
+        except NotFound:
+            return
+        except Conflict as error:
+            # Still referenced by a live revision: it goes in a later run. A stale fence is another matter.
+            if error.reason == "stale-fence":
+                raise
+
+
+def _replica(body: Mapping[str, Any]) -> Replica:
+    return Replica(
+        id=str(body["id"]),
+        active_revision=int(body["active_revision"]),
+        in_flight={int(revision): int(count) for revision, count in body["in_flight"].items()},
+    )

@@ -1,0 +1,245 @@
+"""Proving one account: a temporary group and key of ours through which nothing but this account can answer.
+
+A new account is created straight into that *quarantine group*; one in service gets it appended as last, and loses
+only that id again. Everything made here carries a marker of kind `Quarantine`, by which the janitor finds what a
+crash left behind.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.errors import RemoteError
+from reconciler.hosts.contract import HostDriver, NormalizeContext, Refs, Secrets
+from reconciler.manifest import Location, ProviderAccount, ShadowGroup, ShadowHost
+from reconciler.manifest.gateway_key import GatewayKey
+from reconciler.manifest.meta import API_VERSION
+from reconciler.plan.model import DesiredObject, Marker, ObjectKey, ObservedObject, host_plane
+from reconciler.proof import judge
+from reconciler.proof.chain import Clock, Exchange, describe_row, look_for_row
+from reconciler.proof.judge import Intended, Policy, Verdict
+from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
+from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
+
+QUARANTINE = "Quarantine"
+"""Marker kind of everything temporary on a host."""
+
+NOWHERE = Location("(temporary)", 1, 1)
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A temporary group of one account, with the key that opens it."""
+
+    group_id: str
+    key_id: str
+    key: str
+    account: str
+
+
+@dataclass(frozen=True)
+class AccountProver:
+    """Proves accounts of one host. `derive_key` gives the value for a temporary key's name."""
+
+    host: ShadowHost
+    driver: HostDriver
+    data_endpoint: str
+    sender: ProbeSender
+    clock: Clock
+    installation: str
+    issuer_id: str
+    """The host's id of the service user that owns our keys."""
+    issuer_password: str
+    derive_key: Callable[[str], str]
+    settle_delays_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    """Waits while a new binding is not yet effective on the host."""
+
+    async def open(self, account: ProviderAccount, like: ShadowGroup) -> Quarantine:
+        """Make the temporary group, with the settings of `like`, and its key."""
+        name = temporary_name(account.name)
+        context = NormalizeContext(host=self.host, resolve_endpoint={}, source=NOWHERE)
+        group_manifest = ShadowGroup.model_validate(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ShadowGroup",
+                "metadata": {"name": name},
+                "spec": {
+                    "host": self.host.name,
+                    "hostName": f"reconcile-{name}",
+                    "platform": like.spec.platform,
+                    "settings": like.spec.settings,
+                },
+            }
+        )
+        key_manifest = GatewayKey.model_validate(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "GatewayKey",
+                "metadata": {"name": name},
+                "spec": {"group": name},
+            }
+        )
+        marker = Marker(self.installation, QUARANTINE, account.name, "-")
+        group = await self._create(
+            self.driver.normalize(group_manifest, context), "ShadowGroup", marker, Secrets(), {}
+        )
+        value = self.derive_key(name)
+        secrets = Secrets({"value": value, "password": self.issuer_password})
+        ids = {("ShadowGroup", name): group.object_id, ("KeyIssuer", self.host.name): self.issuer_id}
+        key = await self._create(
+            self.driver.normalize(key_manifest, context), "GatewayKey", marker, secrets, ids
+        )
+        return Quarantine(group.object_id, key.object_id, value, account.name)
+
+    async def _create(
+        self,
+        wanted: list[DesiredObject],
+        kind: str,
+        marker: Marker,
+        secrets: Secrets,
+        ids: Mapping[tuple[str, str], str],
+    ) -> ObservedObject:
+        desired = next(each for each in wanted if each.key.kind == kind)
+        return await self.driver.create(desired, marker, secrets, Refs(ids))
+
+    async def close(self, quarantine: Quarantine) -> None:
+        """Remove the key, then the group. What is gone already is fine."""
+        marker = Marker(self.installation, QUARANTINE, quarantine.account, "-")
+        await self.driver.delete("GatewayKey", quarantine.key_id, marker)
+        await self.driver.delete("ShadowGroup", quarantine.group_id, marker)
+
+    async def prove(
+        self, account: ProviderAccount, account_id: str, quarantine: Quarantine, policy: Policy
+    ) -> list[PathProof]:
+        """Return one proof per model of the account, through its quarantine group."""
+        return [
+            await self._prove_model(
+                self._intended(account, account_id, quarantine, model, policy), quarantine
+            )
+            for model in account.spec.models
+        ]
+
+    def _intended(
+        self, account: ProviderAccount, account_id: str, quarantine: Quarantine, model: str, policy: Policy
+    ) -> Intended:
+        return Intended(
+            key=PathKey("", model, account.name),
+            revision=0,
+            logical_group="",
+            public_model=model,
+            managed_key=None,
+            host=self.host.name,
+            group=temporary_name(account.name),
+            group_id=quarantine.group_id,
+            shadow_model=model,
+            gateway_key=temporary_name(account.name),
+            key_id=quarantine.key_id,
+            accounts={account_id: account.name},
+            better=frozenset(),
+            in_service=False,
+            configured=judge.HOLDS,
+            policy=policy,
+        )
+
+    async def _prove_model(self, intended: Intended, quarantine: Quarantine) -> PathProof:
+        proof = PathProof(
+            key=intended.key, links=(), host=intended.host, group=intended.group, observed_at=self.clock.now()
+        )
+        correlation: list[str] = []
+        proof = await self._link(proof, Link.SERVED, lambda: self._served(intended, quarantine, correlation))
+        if not correlation or proof.broken is not None:
+            return proof
+        proof = replace(proof, correlation_id=correlation[0])
+        rows: list[Exchange] = []
+
+        async def ask() -> tuple[Verdict, Exchange]:
+            found = await look_for_row(self.driver, correlation[0], self.clock, intended.policy.deadline_s)
+            rows.extend(Exchange({}, describe_row(row)) for row in found)
+            return judge.judge_usage(intended, found), Exchange(
+                {"correlationId": correlation[0]}, {"rows": [row.answered for row in rows]}
+            )
+
+        proof = await self._link(proof, Link.PROVED, ask)
+        proved = proof.link(Link.PROVED)
+        if not rows or proved is None:
+            return proof
+        row = rows[0].answered
+        return replace(
+            proof,
+            grade=Grade.EXACT if proved.status is Status.HOLDS else Grade.NONE,
+            account=intended.accounts.get(str(row["accountId"])),
+            model=row["upstreamModel"] or row["model"],
+            usage_log_id=row["id"],
+        )
+
+    async def _served(
+        self, intended: Intended, quarantine: Quarantine, correlation: list[str]
+    ) -> tuple[Verdict, Exchange]:
+        asked = {
+            "endpoint": "/v1/chat/completions",
+            "model": intended.shadow_model,
+            "through": intended.group,
+        }
+        answer = await self._send(intended, quarantine)
+        for delay_s in self.settle_delays_s:
+            if 200 <= answer.status < 300:
+                break
+            await self.clock.sleep(delay_s)
+            answer = await self._send(intended, quarantine)
+        found = self.driver.correlation(answer.headers, answer.body)
+        exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
+        if not 200 <= answer.status < 300:
+            detail = f"status {answer.status}" if answer.status else answer.error
+            message = f"account {intended.key.account} did not serve: {detail}"
+            return judge.broken(Reason.UPSTREAM_REFUSED, message), exchange
+        if found is None:
+            return judge.inconclusive(Reason.NO_CORRELATION, "the answer carried no correlation id"), exchange
+        correlation.append(found)
+        return judge.HOLDS, exchange
+
+    async def _send(self, intended: Intended, quarantine: Quarantine) -> ProbeAnswer:
+        return await self.sender.chat(
+            self.data_endpoint,
+            model=intended.shadow_model,
+            max_tokens=intended.policy.max_tokens,
+            word=nonce(),
+            credential=key_header(quarantine.key),
+        )
+
+    async def _link(
+        self, proof: PathProof, link: Link, ask: Callable[[], Awaitable[tuple[Verdict, Exchange]]]
+    ) -> PathProof:
+        started = self.clock.monotonic()
+        try:
+            verdict, exchange = await ask()
+        except RemoteError as error:
+            verdict, exchange = judge.inconclusive(Reason.USAGE_UNREADABLE, str(error)[:300]), Exchange()
+        return proof.with_link(
+            LinkResult(
+                link=link,
+                status=verdict.status,
+                reason=verdict.reason,
+                message=verdict.message,
+                at=self.clock.now(),
+                duration_ms=(self.clock.monotonic() - started) * 1000,
+                asked=exchange.asked,
+                answered=exchange.answered,
+            )
+        )
+
+
+def temporary_name(account: str) -> str:
+    """Return the name of an account's temporary group: a DNS label that no manifest may take."""
+    return f"quarantine-{account}"[:54].rstrip("-") + "-" + uuid.uuid5(uuid.NAMESPACE_OID, account).hex[:8]
+
+
+def quarantined(plane: str, account: str) -> ObjectKey:
+    """Return the key of an account's temporary group."""
+    return ObjectKey(plane, "ShadowGroup", temporary_name(account))
+
+
+def host_key(host: str, kind: str, name: str) -> ObjectKey:
+    """Return the key of an object on a host."""
+    return ObjectKey(host_plane(host), kind, name)

@@ -1,0 +1,278 @@
+"""From links to conditions: what each manifest is, given the proofs of every path through it. Pure.
+
+Conditions: Accepted, Programmed, Resolved, Served, Proved and Ready (all of them, and clean); ShadowGroups have
+Degraded besides, for a failed account of a group that still serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from reconciler.manifest import (
+    Acceptance,
+    ControlPlane,
+    GatewayKey,
+    LogicalGroup,
+    ManagedKey,
+    ManifestSet,
+    ModelBinding,
+    ProviderAccount,
+    Resource,
+    Route,
+    ShadowGroup,
+    ShadowHost,
+)
+from reconciler.proof.judge import Policy
+from reconciler.proof.model import ADVICE, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
+from reconciler.proof.scope import Scope
+
+Truth = Literal["True", "False", "Unknown"]
+ManifestKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition as it is now; the state store keeps since when."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the conditions are derived from."""
+
+    manifests: ManifestSet
+    scope: Scope
+    proofs: Mapping[PathKey, PathProof]
+    now: datetime
+    policies: Mapping[ManifestKey, Policy]
+    """The strictest policy of each manifest."""
+    programmed: Mapping[ManifestKey, Condition] = field(default_factory=dict)
+    """Programmed of each manifest's own objects, where it is not True."""
+    held_back: Mapping[ManifestKey, str] = field(default_factory=dict)
+    """Manifests that this run left out of service, and why."""
+
+
+def conditions(facts: Facts) -> dict[ManifestKey, list[Condition]]:
+    """Return the conditions of every manifest of the set."""
+    found: dict[ManifestKey, list[Condition]] = {}
+    for loaded in facts.manifests:
+        resource = loaded.resource
+        if not isinstance(resource, Acceptance):
+            found[(resource.KIND, resource.name)] = _of(resource, facts)
+    for acceptance in facts.manifests.of(Acceptance):
+        found[(Acceptance.KIND, acceptance.name)] = _of_acceptance(acceptance, facts, found)
+    return found
+
+
+def ready(found: Sequence[Condition]) -> Condition:
+    """Return the Ready condition."""
+    return next(condition for condition in found if condition.type == "Ready")
+
+
+OUT_OF_SCOPE = frozenset({"Suspended", "Disabled", "Unreferenced"})
+"""Ready reasons that are outside the exit code: nobody asked for a proof."""
+
+
+def _of(resource: Resource, facts: Facts) -> list[Condition]:
+    key = (resource.KIND, resource.name)
+    idle = _idle(resource, facts)
+    if idle is not None:
+        reason, message = idle
+        names = ("Programmed", "Resolved", "Served", "Proved", "Ready")
+        return [_accepted(), *(Condition(name, "Unknown", reason, message) for name in names)]
+    paths = _paths(resource, facts)
+    policy = facts.policies.get(key, Policy())
+    programmed = _programmed(key, paths, facts)
+    if isinstance(resource, ControlPlane | ShadowHost):
+        rest = _through(resource, facts, policy)
+    else:
+        rest = [
+            _over("Resolved", (Link.RUNTIME, Link.RESOLVED), paths, facts),
+            _over("Served", (Link.SERVED,), paths, facts),
+            _proved(paths, facts, policy),
+        ]
+    clean = _over("Clean", (Link.CLEAN,), paths, facts) if paths else Condition("Clean", "True", "Clean")
+    result = [_accepted(), programmed, *rest]
+    held = facts.held_back.get(key)
+    if held is not None:
+        result[1] = Condition("Programmed", "False", "HeldBack", held)
+    if isinstance(resource, ShadowGroup):
+        result.append(_degraded(resource, facts))
+    result.append(_ready([*result, clean]))
+    return result
+
+
+def _accepted() -> Condition:
+    return Condition("Accepted", "True", "Valid")
+
+
+def _idle(resource: Resource, facts: Facts) -> tuple[str, str] | None:
+    if resource.suspended:
+        return "Suspended", "suspended by its annotation"
+    if isinstance(resource, Route) and not facts.scope.enabled(resource.name):
+        return "Disabled", "the route is not enabled"
+    if isinstance(resource, ControlPlane | ShadowHost | ProviderAccount):
+        return None
+    if not _paths(resource, facts):
+        return "Unreferenced", "no enabled path leads through it"
+    return None
+
+
+def _paths(resource: Resource, facts: Facts) -> list[PathKey]:
+    scope = facts.scope
+    match resource:
+        case Route():
+            return scope.of_route(resource.name)
+        case ModelBinding():
+            return scope.of_binding(resource.name)
+        case ShadowGroup():
+            return scope.of_group(resource.name)
+        case GatewayKey():
+            return scope.of_gateway_key(resource.name)
+        case LogicalGroup():
+            return scope.of_logical_group(resource.name)
+        case ManagedKey():
+            return scope.of_managed_key(resource.name)
+        case ProviderAccount():
+            return scope.of_account(resource.name)
+    return []
+
+
+def _programmed(key: ManifestKey, paths: Iterable[PathKey], facts: Facts) -> Condition:
+    own = facts.programmed.get(key)
+    if own is not None:
+        return own
+    through = [path for path in paths if path.route]
+    if not through:
+        return Condition("Programmed", "True", "Programmed")
+    return _over("Programmed", (Link.CONFIGURED,), through, facts)
+
+
+def _over(name: str, links: Sequence[Link], paths: Sequence[PathKey], facts: Facts) -> Condition:
+    """Return the condition that one or two links make over all paths: the worst of them."""
+    unknown: Condition | None = None
+    for path in paths:
+        proof = facts.proofs.get(path)
+        for link in links:
+            if not path.route and link not in (Link.SERVED, Link.PROVED, Link.CLEAN):
+                continue
+            result = proof.link(link) if proof else None
+            if result is None:
+                unknown = unknown or _not_reached(name, path, proof)
+            elif result.status is Status.BROKEN:
+                return Condition(name, "False", _word(result), _sentence(path, result))
+            elif result.status is not Status.HOLDS:
+                unknown = unknown or Condition(name, "Unknown", _word(result), _sentence(path, result))
+    return unknown or Condition(name, "True", name)
+
+
+def _not_reached(name: str, path: PathKey, proof: PathProof | None) -> Condition:
+    if proof is None:
+        return Condition(name, "Unknown", "NotTried", f"{describe(path)} has not been proved yet")
+    broken = proof.broken
+    where = (
+        f"the chain ended at {broken.link.value} ({broken.reason.value})"
+        if broken
+        else "the chain is incomplete"
+    )
+    return Condition(
+        name, "Unknown", broken.reason.value if broken else "NotTried", f"{describe(path)}: {where}"
+    )
+
+
+def _word(result: LinkResult) -> str:
+    return result.reason.value
+
+
+def _sentence(path: PathKey, result: LinkResult) -> str:
+    advice = ADVICE.get(result.reason, "")
+    return f"{describe(path)}: {result.link.value}: {result.message}" + (f"; {advice}" if advice else "")
+
+
+def describe(path: PathKey) -> str:
+    """Return a path in words."""
+    return (
+        f"route {path.route}, model {path.model}"
+        if path.route
+        else f"account {path.account}, model {path.model}"
+    )
+
+
+def _proved(paths: Sequence[PathKey], facts: Facts, policy: Policy) -> Condition:
+    condition = _over("Proved", (Link.PROVED,), paths, facts)
+    if condition.status == "False":
+        disproved = any(facts.proofs[path].disproved for path in paths if path in facts.proofs)
+        return Condition(
+            "Proved", "False", condition.reason, ("Disproved: " if disproved else "") + condition.message
+        )
+    if condition.status != "True":
+        return condition
+    for path in paths:
+        proof = facts.proofs[path]
+        if not at_least(proof.grade, policy.minimum_grade):
+            message = f"{describe(path)}: grade {proof.grade.value}, below {policy.minimum_grade.value}"
+            return Condition("Proved", "False", Reason.GRADE_TOO_LOW.value, message)
+        if proof.observed_at is None or (facts.now - proof.observed_at).total_seconds() > policy.freshness_s:
+            return Condition(
+                "Proved", "Unknown", "Stale", f"{describe(path)}: the proof is too old; run verify"
+            )
+    return condition
+
+
+def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) -> list[Condition]:
+    """A plane or host needs one current proof through it."""
+    for proof in facts.proofs.values():
+        through = isinstance(resource, ControlPlane) or proof.host == resource.name
+        fresh = proof.observed_at and (facts.now - proof.observed_at).total_seconds() <= policy.freshness_s
+        if through and fresh and proof.holds and (proof.key.route or isinstance(resource, ShadowHost)):
+            return [Condition(name, "True", name) for name in ("Resolved", "Served", "Proved")]
+    message = "no current proof leads through it"
+    return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
+
+
+def _degraded(group: ShadowGroup, facts: Facts) -> Condition:
+    for account in facts.manifests.of(ProviderAccount):
+        if group.name not in account.spec.groups or account.suspended:
+            continue
+        for path in facts.scope.of_account(account.name):
+            proof = facts.proofs.get(path)
+            if proof is not None and proof.broken is not None:
+                return Condition("Degraded", "True", "AccountFailed", _sentence(path, proof.broken))
+    return Condition("Degraded", "False", "AllAccountsServe")
+
+
+def _ready(found: Sequence[Condition]) -> Condition:
+    for truth in ("False", "Unknown"):
+        for condition in found:
+            if condition.status == truth and condition.type != "Degraded":
+                return Condition("Ready", truth, condition.reason, condition.message)
+    return Condition("Ready", "True", "Ready", "every link of the proof holds")
+
+
+def _of_acceptance(
+    acceptance: Acceptance, facts: Facts, found: Mapping[ManifestKey, Sequence[Condition]]
+) -> list[Condition]:
+    if acceptance.suspended:
+        return _of(acceptance, facts)
+    worst = Condition("Ready", "True", "Ready", "every target is Ready")
+    for key in facts.scope.targets(acceptance):
+        target = ready(found[key])
+        if target.status == "True" or target.reason in OUT_OF_SCOPE:
+            continue
+        if worst.status == "True" or (target.status == "False" and worst.status == "Unknown"):
+            worst = Condition(
+                "Ready", target.status, "TargetNotReady", f"{key[0]}/{key[1]}: {target.message}"[:1000]
+            )
+    names = ("Programmed", "Resolved", "Served", "Proved")
+    return [
+        _accepted(),
+        *(Condition(name, worst.status, worst.reason, worst.message) for name in names),
+        worst,
+    ]

@@ -1,0 +1,186 @@
+"""The verdicts, as pure functions: what was intended against what an answer, a decision row or a usage row says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.hosts.contract import UsageRow
+from reconciler.manifest import seconds
+from reconciler.manifest.acceptance import AcceptanceSpec
+from reconciler.proof.model import Grade, PathKey, Reason, Status
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What proof is demanded; times in seconds."""
+
+    minimum_grade: Grade = Grade.EXACT
+    freshness_s: float = 86_400
+    deadline_s: float = 30
+    probes: int = 1
+    max_tokens: int = 16
+    drills: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, spec: AcceptanceSpec) -> Policy:
+        """Return the policy that an Acceptance states."""
+        return cls(
+            minimum_grade=Grade(spec.minimum_grade),
+            freshness_s=seconds(spec.freshness),
+            deadline_s=seconds(spec.deadline),
+            probes=spec.probes,
+            max_tokens=spec.max_tokens,
+            drills=frozenset(spec.drills),
+        )
+
+
+@dataclass(frozen=True)
+class Intended:
+    """One path, and everything that a proof of it must name."""
+
+    key: PathKey
+    revision: int
+    logical_group: str
+    public_model: str
+    managed_key: str | None
+    """Whose entitlements the probe borrows; None when no ManagedKey reaches the path."""
+    host: str
+    group: str
+    group_id: str
+    shadow_model: str
+    gateway_key: str
+    key_id: str | None
+    """The host's id of the gateway key; None when the key was not made by us."""
+    accounts: Mapping[str, str]
+    """Host account id -> ProviderAccount name, for the accounts that the manifests bind to the group."""
+    better: frozenset[str]
+    """Routes that would be chosen instead; marked unavailable in the probe's namespace."""
+    in_service: bool
+    """True when the active revision has the route for this model."""
+    configured: Verdict
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one link comes to."""
+
+    status: Status
+    reason: Reason
+    message: str
+
+
+HOLDS = Verdict(Status.HOLDS, Reason.OK, "")
+
+
+def broken(reason: Reason, message: str) -> Verdict:
+    """Return a verdict that says the link is broken."""
+    return Verdict(Status.BROKEN, reason, message)
+
+
+def inconclusive(reason: Reason, message: str) -> Verdict:
+    """Return a verdict that says the link could not be judged."""
+    return Verdict(Status.INCONCLUSIVE, reason, message)
+
+
+def judge_runtime(intended: Intended, state: Mapping[str, Any] | None) -> Verdict:
+    """Judge the live state of a route: one in service must not be cooling."""
+    if state is None:
+        if intended.in_service:
+            return inconclusive(
+                Reason.RUNTIME_UNREADABLE, f"the gateway knows no state of route {intended.key.route}"
+            )
+        return Verdict(Status.HOLDS, Reason.OK, "new: not in service yet")
+    if intended.in_service and state.get("state") == "open":
+        until = state.get("open_until") or "unknown"
+        return broken(Reason.ROUTE_COOLING, f"route {intended.key.route} is cooling until {until}")
+    return Verdict(Status.HOLDS, Reason.OK, str(state.get("state", "")) if intended.in_service else "new")
+
+
+def judge_resolution(intended: Intended, answer: Mapping[str, Any]) -> Verdict:
+    """Judge what the resolver said, unpinned."""
+    if answer.get("revision") != intended.revision:
+        return broken(
+            Reason.WRONG_REVISION,
+            f"resolved by revision {answer.get('revision')}, not by {intended.revision}",
+        )
+    route = answer.get("route_id")
+    if route is None:
+        return broken(Reason.UNRESOLVED, f"no route was taken: {answer.get('error')}")
+    if route != intended.key.route:
+        reason = Reason.STICKY_ELSEWHERE if answer.get("cause") == "sticky" else Reason.RESOLVED_ELSEWHERE
+        return broken(
+            reason, f"resolved to route {route} ({answer.get('cause')}), not to {intended.key.route}"
+        )
+    wanted = {
+        "shadow_host_id": intended.host,
+        "shadow_group_id": intended.group_id,
+        "shadow_model": intended.shadow_model,
+        "gateway_key_source": intended.gateway_key,
+    }
+    for name, value in wanted.items():
+        if answer.get(name) != value:
+            return broken(
+                Reason.RESOLVED_ELSEWHERE, f"resolved {name} is {answer.get(name)!r}, not {value!r}"
+            )
+    return HOLDS
+
+
+def judge_decision(intended: Intended, status: int, row: Mapping[str, Any] | None) -> Verdict:
+    """Judge the answer's status and the decision row of a probe."""
+    if row is None:
+        return inconclusive(Reason.NO_DECISION_ROW, "the gateway has no decision row for this request")
+    if row.get("revision") != intended.revision:
+        return broken(
+            Reason.WRONG_REVISION, f"served by revision {row.get('revision')}, not by {intended.revision}"
+        )
+    attempts = row.get("attempts") or []
+    if status >= 400 or status < 200:
+        last = attempts[-1] if attempts else {}
+        detail = f"upstream status {last.get('upstream_status')}" if last else str(row.get("cause"))
+        if last.get("failure_class"):
+            detail += f", class {last['failure_class']}"
+        return broken(Reason.UPSTREAM_REFUSED, f"the probe was answered {status} ({detail})")
+    if row.get("route_id") != intended.key.route:
+        failed_over = any(attempt.get("route_id") == intended.key.route for attempt in attempts)
+        reason = Reason.FAILED_OVER if failed_over else Reason.SERVED_ELSEWHERE
+        return broken(reason, f"route {row.get('route_id')} served, not {intended.key.route}")
+    return HOLDS
+
+
+def judge_usage(intended: Intended, rows: Sequence[UsageRow]) -> Verdict:
+    """Judge the usage rows of one request. No row is inconclusive; a row of something else is a disproof."""
+    if not rows:
+        return inconclusive(Reason.ROW_MISSING, "no usage row names this request")
+    if len(rows) > 1:
+        return inconclusive(Reason.SEVERAL_ROWS, f"{len(rows)} usage rows name this request")
+    row = rows[0]
+    if row.group_id != intended.group_id:
+        return broken(
+            Reason.WRONG_GROUP,
+            f"billed to group id {row.group_id}, not to {intended.group} (id {intended.group_id})",
+        )
+    if intended.key_id is not None and row.key_id != intended.key_id:
+        return broken(Reason.WRONG_KEY, f"billed to key id {row.key_id}, not to {intended.gateway_key}")
+    if row.account_id not in intended.accounts:
+        return broken(
+            Reason.WRONG_ACCOUNT,
+            f"billed to account id {row.account_id} ({row.account_name[:100]!r}), which no manifest binds to {intended.group}",
+        )
+    if row.model != intended.shadow_model:
+        return broken(Reason.WRONG_MODEL, f"billed as model {row.model!r}, not {intended.shadow_model!r}")
+    if row.upstream_model not in (None, "", intended.shadow_model):
+        return broken(
+            Reason.WRONG_MODEL,
+            f"model {row.upstream_model!r} was sent upstream, not {intended.shadow_model!r}",
+        )
+    return Verdict(Status.HOLDS, Reason.OK, _note(row, intended))
+
+
+def _note(row: UsageRow, intended: Intended) -> str:
+    answered = row.upstream_response_model
+    if answered and answered != intended.shadow_model:
+        return f"the upstream's answer named {answered[:100]!r}"
+    return ""

@@ -1,0 +1,85 @@
+"""Sending one probe: a small chat completion, varied in body and session so that nothing sticks to it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+PROBE_USER_AGENT = "reconciler-probe"
+"""Stored by hosts beside the usage row: a second, harmless tag."""
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """What came back. `status` 0 means that no answer came; `error` then says what happened."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    error: str = ""
+
+    @property
+    def request_id(self) -> str | None:
+        """Return the gateway's own id of the request."""
+        return self.headers.get("x-request-id")
+
+
+def nonce() -> str:
+    """Return a fresh word that no other probe carries."""
+    return secrets.token_hex(8)
+
+
+class ProbeSender:
+    """Sends probes to one base URL. Follows no redirects and ignores proxy variables."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    @classmethod
+    def open(
+        cls, *, timeout_s: float = 60.0, transport: httpx.AsyncBaseTransport | None = None
+    ) -> ProbeSender:
+        """Return a sender with a client of its own."""
+        client = httpx.AsyncClient(
+            timeout=timeout_s, follow_redirects=False, trust_env=False, transport=transport
+        )
+        return cls(client)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def chat(
+        self, base_url: str, *, model: str, max_tokens: int, word: str, credential: Mapping[str, str]
+    ) -> ProbeAnswer:
+        """Send one chat completion to `base_url`/v1/chat/completions. Never raises for what the far side does.
+
+        `credential` is the header that carries a probe token or a key; `word` makes the first user message unique,
+        because hosts derive their stickiness from it.
+        """
+        body = {
+            "model": model,
+            "max_tokens": max_tokens,
+            "messages": [{"role": "user", "content": f"probe {word}: answer with one word"}],
+        }
+        headers = {**credential, "user-agent": PROBE_USER_AGENT}
+        try:
+            answer = await self._client.post(f"{base_url}/v1/chat/completions", json=body, headers=headers)
+        except httpx.HTTPError as error:
+            # The class says enough; the message may hold the URL's credentials.
+            return ProbeAnswer(status=0, error=type(error).__name__)
+        return ProbeAnswer(
+            status=answer.status_code, headers=dict(answer.headers.items()), body=answer.content
+        )
+
+
+def token_header(token: str) -> dict[str, str]:
+    """Return the header that carries a probe token to our gateway."""
+    return {"x-reconcile-probe": token}
+
+
+def key_header(key: str) -> dict[str, str]:
+    """Return the header that carries a host key."""
+    return {"authorization": f"Bearer {key}"}

@@ -1,0 +1,142 @@
+"""Which paths there are: every enabled (route, public model), and every (account, model). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.manifest import (
+    Acceptance,
+    LogicalGroup,
+    ManagedKey,
+    ManifestSet,
+    ModelBinding,
+    ProviderAccount,
+    Route,
+    ShadowGroup,
+)
+from reconciler.proof.judge import Policy
+from reconciler.proof.model import Grade, PathKey, at_least
+
+ManifestKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The paths of a manifest set."""
+
+    manifests: ManifestSet
+
+    def enabled(self, route_name: str) -> bool:
+        """True when a route may serve: enabled by itself or by its group, and neither it nor its parts suspended."""
+        route = self.manifests.get(Route, route_name)
+        group = self.manifests.get(LogicalGroup, route.spec.logical_group)
+        wanted = group.spec.route_defaults.enabled if route.spec.enabled is None else route.spec.enabled
+        pool = self.manifests.get(ShadowGroup, route.spec.shadow_group)
+        return wanted and not (route.suspended or group.suspended or pool.suspended)
+
+    def all_routes(self) -> list[PathKey]:
+        """Return every enabled (route, public model), sorted."""
+        return sorted(
+            PathKey(bound.route, binding.spec.public_model)
+            for binding in self.manifests.of(ModelBinding)
+            if not binding.suspended
+            for bound in binding.spec.routes
+            if self.enabled(bound.route)
+        )
+
+    def all_accounts(self) -> list[PathKey]:
+        """Return every (account, model) of accounts that are not suspended, sorted."""
+        return sorted(
+            PathKey("", model, account.name)
+            for account in self.manifests.of(ProviderAccount)
+            if not account.suspended
+            for model in account.spec.models
+        )
+
+    def of_route(self, name: str) -> list[PathKey]:
+        return [path for path in self.all_routes() if path.route == name]
+
+    def of_routes(self, names: Iterable[str]) -> list[PathKey]:
+        wanted = frozenset(names)
+        return [path for path in self.all_routes() if path.route in wanted]
+
+    def of_binding(self, name: str) -> list[PathKey]:
+        binding = self.manifests.get(ModelBinding, name)
+        bound = {(entry.route, binding.spec.public_model) for entry in binding.spec.routes}
+        return [path for path in self.all_routes() if (path.route, path.model) in bound]
+
+    def of_group(self, name: str) -> list[PathKey]:
+        return self.of_routes(
+            route.name for route in self.manifests.of(Route) if route.spec.shadow_group == name
+        )
+
+    def of_gateway_key(self, name: str) -> list[PathKey]:
+        return self.of_routes(
+            route.name for route in self.manifests.of(Route) if route.spec.gateway_key == name
+        )
+
+    def of_logical_group(self, name: str) -> list[PathKey]:
+        return self.of_routes(
+            route.name for route in self.manifests.of(Route) if route.spec.logical_group == name
+        )
+
+    def of_managed_key(self, name: str) -> list[PathKey]:
+        key = self.manifests.get(ManagedKey, name)
+        paths = [path for group in key.spec.logical_groups for path in self.of_logical_group(group)]
+        allowed = key.spec.limits.models
+        return [path for path in paths if allowed is None or path.model in allowed]
+
+    def of_account(self, name: str) -> list[PathKey]:
+        return [path for path in self.all_accounts() if path.account == name]
+
+    def targets(self, acceptance: Acceptance) -> list[ManifestKey]:
+        """Return the manifests that an Acceptance is about, sorted."""
+        found = {
+            (loaded.resource.KIND, loaded.resource.name)
+            for target in acceptance.spec.targets
+            for loaded in self.manifests
+            if loaded.resource.KIND == target.kind
+            and (target.name is None or loaded.resource.name == target.name)
+            and target.labels.items() <= loaded.resource.metadata.labels.items()
+        }
+        return sorted(found)
+
+    def policies(self, best_grades: dict[str, Grade]) -> dict[ManifestKey, Policy]:
+        """Return each manifest's policy: the strictest of its Acceptances, or the default.
+
+        `best_grades` gives the strongest grade that each ShadowHost's driver can give; the default demands it.
+        """
+        default = Policy(minimum_grade=weakest(best_grades.values()))
+        found: dict[ManifestKey, list[Policy]] = {
+            (loaded.resource.KIND, loaded.resource.name): [] for loaded in self.manifests
+        }
+        for acceptance in self.manifests.of(Acceptance):
+            if acceptance.suspended:
+                continue
+            for key in self.targets(acceptance):
+                found[key].append(Policy.of(acceptance.spec))
+        return {key: strictest(policies) if policies else default for key, policies in found.items()}
+
+
+def strictest(policies: list[Policy]) -> Policy:
+    """Return the policy that satisfies all of several."""
+    grade = Grade.NONE
+    for policy in policies:
+        grade = policy.minimum_grade if at_least(policy.minimum_grade, grade) else grade
+    return Policy(
+        minimum_grade=grade,
+        freshness_s=min(policy.freshness_s for policy in policies),
+        deadline_s=max(policy.deadline_s for policy in policies),
+        probes=max(policy.probes for policy in policies),
+        max_tokens=min(policy.max_tokens for policy in policies),
+        drills=frozenset().union(*(policy.drills for policy in policies)),
+    )
+
+
+def weakest(grades: Iterable[Grade]) -> Grade:
+    """Return the weakest of several grades; exact when there are none."""
+    found = Grade.EXACT
+    for grade in grades:
+        found = found if at_least(grade, found) else grade
+    return found
