@@ -2,114 +2,43 @@
 
 The JSON form (snake_case, lists of objects) is what the control API stages and shows; `parse` turns it into
 `Configuration` and `dump` back. Objects carry `managed_by`, the marker of who owns them; the gateway ignores it.
+This is the place to import from; the parts live in `objects`, `index` and `document`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from reconciler.routing.document import Document, InvalidConfiguration, digest, dump, parse, parse_steps
+from reconciler.routing.index import Candidate, Index
+from reconciler.routing.objects import (
+    BoundRoute,
+    Configuration,
+    Failover,
+    KeyLimits,
+    LogicalGroup,
+    ManagedKey,
+    ModelBinding,
+    Route,
+    ShadowHost,
+    Sticky,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Sticky:
-    """mode: "off"; "header" (X-Session-Id only); "session" (else the client's own session field)."""
-
-    mode: Literal["off", "header", "session"] = "session"
-    ttl_seconds: int = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Failover:
-    """Attempts per request, and the cooldown rule of the group's routes. Times in seconds."""
-
-    max_attempts: int = 3
-    failure_threshold: int = 3
-    window_seconds: int = 30
-    cooldown_seconds: int = 30
-    max_cooldown_seconds: int = 600
-
-
-@dataclass(frozen=True, slots=True)
-class LogicalGroup:
-    name: str
-    sticky: Sticky = Sticky()
-    failover: Failover = Failover()
-    managed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowHost:
-    name: str
-    driver: str
-    data_endpoint: str
-    """Base URL of the host's data plane, without `/v1`."""
-    managed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    name: str
-    logical_group: str
-    shadow_host: str
-    shadow_group: str
-    """Name of the ShadowGroup manifest."""
-    shadow_group_id: str
-    """The host's own id of the group, as text."""
-    gateway_key: str
-    """Name of the GatewayKey: the *gateway key source* of decisions and logs."""
-    gateway_key_version: str
-    """Which stored value of that key is used; an opaque word given by whoever put it."""
-    priority: int = 100
-    weight: int = 100
-    enabled: bool = True
-    timeout_seconds: int = 120
-    managed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRoute:
-    route: str
-    shadow_model: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelBinding:
-    name: str
-    logical_group: str
-    public_model: str
-    routes: tuple[BoundRoute, ...]
-    managed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
-    """None means no limit."""
-
-    requests_per_minute: int | None = None
-    concurrent_requests: int | None = None
-    models: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedKey:
-    name: str
-    logical_groups: tuple[str, ...]
-    versions: tuple[str, ...]
-    """Which stored values of the key are valid; more than one while a key is being rotated."""
-    owner: str = ""
-    expires_at: str | None = None
-    """RFC 3339, UTC; None: never."""
-    limits: KeyLimits = KeyLimits()
-    managed_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """Everything a revision says; lists are sorted by name by `parse`."""
-
-    logical_groups: tuple[LogicalGroup, ...] = ()
-    shadow_hosts: tuple[ShadowHost, ...] = ()
-    routes: tuple[Route, ...] = ()
-    model_bindings: tuple[ModelBinding, ...] = ()
-    managed_keys: tuple[ManagedKey, ...] = ()
-    index: Index = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
+__all__ = [
+    "BoundRoute",
+    "Candidate",
+    "Configuration",
+    "Document",
+    "Failover",
+    "Index",
+    "InvalidConfiguration",
+    "KeyLimits",
+    "LogicalGroup",
+    "ManagedKey",
+    "ModelBinding",
+    "Route",
+    "ShadowHost",
+    "Sticky",
+    "digest",
+    "dump",
+    "parse",
+    "parse_steps",
+]

@@ -1,0 +1,78 @@
+"""What a session is: how a request names one, and what of it may leave the gateway.
+
+A client's own session value is never stored, logged or sent to a host: only keyed hashes of it are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+SESSION_HEADER = "x-session-id"
+"""The explicit header, from the client and, with the derived value, towards the host.
+
+Source: sub2api reads X-Session-Id for its own stickiness and stores it as `session_id` of the usage row.
+"""
+
+STEERING_HEADERS = frozenset(
+    {
+        SESSION_HEADER,
+        "session_id",
+        "session-id",
+        "conversation_id",
+        "x-conversation-id",
+        "x-session-affinity",
+        "x-opencode-session",
+        "x-claude-code-session-id",
+    }
+)
+"""Headers by which a client could steer or mark sessions inside a host; none crosses.
+
+Source: sub2api's session headers, in the order in which its OpenAI gateway looks for them.
+"""
+
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFields:
+    """The places of a body in which the protocols let a client name its session; values as they came."""
+
+    prompt_cache_key: Any = None
+    user: Any = None
+    metadata: Any = None
+
+
+def session_of(mode: str, header: str | None, fields: SessionFields) -> str | None:
+    """Return the client's session value under a group's sticky mode ("off", "header", "session"), or None.
+
+    The explicit header wins, then `prompt_cache_key`, `user` and `metadata.user_id`. Empty and non-text values do not
+    count; a value longer than 4096 characters does not either.
+    """
+    if mode == "off":
+        return None
+    if _usable(header) or mode == "header":
+        return header if _usable(header) else None
+    metadata = fields.metadata
+    own = metadata.get("user_id") if isinstance(metadata, dict) else None
+    return next((value for value in (fields.prompt_cache_key, fields.user, own) if _usable(value)), None)
+
+
+def _usable(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST
+
+
+def session_digest(secret: bytes, managed_key: str, session: str) -> str:
+    """Return the keyed hash (32 hex) under which bindings and logs know a session of one managed key."""
+    return _keyed(secret, b"session", managed_key, session)
+
+
+def host_session(secret: bytes, shadow_host: str, digest: str) -> str:
+    """Return what a host gets as session header: differs per host, tells nothing about the client's own value."""
+    return _keyed(secret, b"host", shadow_host, digest)
+
+
+def _keyed(secret: bytes, purpose: bytes, scope: str, value: str) -> str:
+    message = f"{scope}\0{value}".encode("utf-8", "surrogatepass")
+    return blake2b(message, key=secret[:64], person=purpose, digest_size=16).hexdigest()
