@@ -5,11 +5,12 @@ Control API, data plane and process each depend on these, never on one another's
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from reconciler.routing.config import Configuration
+from reconciler.routing.config import Configuration, Route
+from reconciler.routing.cooldown import CooldownRule
 
 JsonObject = dict[str, Any]
 
@@ -77,14 +78,21 @@ class ProbeGrant:
 
 
 class ProbeTokens(Protocol):
-    """Mints and redeems probe tokens. A token is HMAC-signed, lives at most 300 s and is used up by count."""
+    """Redeems probe tokens. A token is HMAC-signed, lives at most 300 s and is used up by count on all replicas."""
 
-    def redeem(self, token: str) -> ProbeGrant:
-        """Verify and use up one request. Raises `ProbeDenied` with a reason word."""
+    async def redeem(self, token: str) -> ProbeGrant:
+        """Verify, and use up one of the token's requests in storage. Raises `ProbeDenied` with a reason word."""
 
 
 class ProbeDenied(Exception):
-    """A probe token that does not count: malformed, expired, used-up or forged. The request is answered 403."""
+    """A probe token that does not count. The request is answered 403.
+
+    `reason`: "malformed", "forged", "expired", "used-up" or "unavailable" (storage cannot be asked: answered 503).
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -140,6 +148,197 @@ class DecisionLog(Protocol):
     dropped: int
 
 
+class LogStore(Protocol):
+    """Where a DecisionLog's batches end up. Blocking: call it from a worker thread, never from the event loop."""
+
+    def write(self, decisions: Sequence[DecisionRow], audits: Sequence[tuple[str, JsonObject]]) -> None:
+        """Store all rows in one transaction.
+
+        An audit is (`kind`, row), kind "sticky" or "failover"; of its row, `at` (RFC 3339 UTC with milliseconds) is
+        required, and `request_id`, `route_id`, `namespace` and `probe` are what the control API can filter by.
+
+        Raises: StorageUnavailable when the database cannot be reached or is busy; nothing was stored then.
+        """
+
+
+class StorageUnavailable(Exception):
+    """The database cannot be reached, or stays locked. What was asked has not happened; it may be tried again."""
+
+
+class RuntimePlane(Protocol):
+    """What the gateway learns while running, as the control API shows and resets it.
+
+    `namespace` None is real traffic; any other name is a probe's own.
+    """
+
+    async def route_states(self, revision: LoadedRevision, namespace: str | None) -> list[JsonObject]:
+        """Return one object per route of the revision, sorted by name.
+
+        Keys: route_id, state ("closed", "open", "half-open", "new"), failures, open_until (RFC 3339 or None),
+        cooldowns, last_failure_class, in_flight.
+        """
+
+    async def sticky_bindings(self, *, logical_group: str | None, namespace: str | None) -> list[JsonObject]:
+        """Return the live bindings: logical_group, public_model, managed_key, session (hashed), route_id, expires_at."""
+
+    async def reset(self, revision: LoadedRevision, route: str, namespace: str | None) -> None:
+        """Forget a route's failures and end its cooldown."""
+
+    async def drop_namespace(self, namespace: str) -> None:
+        """Forget everything a probe's namespace holds; one that is gone already is fine."""
+
+    async def view(
+        self,
+        revision: LoadedRevision,
+        *,
+        managed_key: str,
+        public_model: str,
+        session: str | None,
+        namespace: str | None,
+    ) -> tuple[RuntimeView, str | None]:
+        """Return what `resolve` may look at for one request, and the session as the data plane would hash it."""
+
+    def in_flight(self) -> Mapping[int, int]:
+        """Return revision -> requests under way in this process; revisions without any may be absent."""
+
+
+LogRow = tuple[str, "DecisionRow | JsonObject"]
+"""(kind, row): kind "decision" with a DecisionRow; "sticky" or "failover" with an object. See `dataplane.rows`."""
+
+LogSink = Callable[[Sequence[LogRow]], None]
+"""Stores a batch in one transaction; called in the log's writer thread, never on the event loop."""
+
+
+class BindingKey(NamedTuple):
+    """What a sticky binding is about. `session` is the keyed hash of `routing.sessions.session_digest`."""
+
+    logical_group: str
+    public_model: str
+    managed_key: str
+    session: str
+
+
+class HealthKey(NamedTuple):
+    """What cools down: routes that share host, group and gateway key rest together."""
+
+    shadow_host: str
+    shadow_group_id: str
+    gateway_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    key: BindingKey
+    route: str
+    bound_at: float
+    """Seconds since the epoch, like every time of the runtime plane."""
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHealth:
+    """`state`: closed, open, half-open; `failures` inside the window; `cooldowns` in a row."""
+
+    key: HealthKey
+    state: str
+    failures: int
+    cooldowns: int
+    open_until: float | None
+    last_failure_class: str | None
+
+
+class RuntimeSight(Protocol):
+    """The runtime plane as it was when one request was looked up; keeps `routing.resolve.RuntimeView`."""
+
+    expired: str | None
+    """Route of the session's binding that was found expired, else None."""
+    bound: str | None
+    """Route of the session's binding, else None."""
+
+    def sticky(self, logical_group: str, public_model: str, managed_key: str, session: str) -> str | None:
+        """Return the bound route of the session that was looked up."""
+
+    def unavailable(self, route: Route) -> str | None:
+        """Return "cooling", "trial" or None."""
+
+    def needs_trial(self, route: Route) -> bool:
+        """Return True when a request to the route must claim its trial first."""
+
+
+class RuntimePlane(Protocol):
+    """What the gateway learns while running. `namespace` None is real traffic; any other is one drill's own world.
+
+    Nothing here raises because a backend is gone: it is logged, and what is known locally is used instead.
+    """
+
+    degraded: bool
+    """The shared backend does not answer; this process decides from its own memory."""
+
+    async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float) -> RuntimeSight:
+        """Read what a decision needs, in one go. A live binding of `key` slides to `ttl_s` from now."""
+
+    async def bind(
+        self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
+    ) -> str:
+        """Bind a session, unless another request bound it elsewhere since it was read as `instead_of`.
+
+        Returns the route that it is bound to now.
+        """
+
+    async def unbind(self, namespace: str | None, key: BindingKey) -> None:
+        """Forget a binding; nothing happens when there is none."""
+
+    async def claim_trial(self, namespace: str | None, key: HealthKey, lease_s: float) -> bool:
+        """Take the one trial request of a half-open route; False when somebody else has it."""
+
+    async def failed(
+        self,
+        namespace: str | None,
+        key: HealthKey,
+        rule: CooldownRule,
+        *,
+        failure_class: str,
+        trial: bool,
+        retry_after_s: float | None,
+    ) -> RouteHealth:
+        """Count a failure that is the route's fault and return what became of it."""
+
+    async def trial_ended(self, namespace: str | None, key: HealthKey, *, served: bool) -> None:
+        """Report a trial that did not fail: it served (closes the route) or told nothing (frees the trial)."""
+
+    async def admit(
+        self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
+    ) -> float | None:
+        """Count a request against its key's limits. Returns None when it may go on (then `leave` must follow), else
+        the seconds after which it is worth trying again."""
+
+    async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
+        """Give back what `admit` counted as concurrent."""
+
+    async def health(self, namespace: str | None = None) -> Sequence[RouteHealth]:
+        """Return every health that differs from a fresh one, sorted by key."""
+
+    async def bindings(
+        self, namespace: str | None = None, *, logical_group: str | None = None
+    ) -> Sequence[Binding]:
+        """Return the live bindings, sorted by key; at most 10,000."""
+
+    async def reset(self, namespace: str | None, key: HealthKey) -> None:
+        """Make a route's health fresh again."""
+
+    async def namespaces(self) -> Sequence[str]:
+        """Return the names of the drills' namespaces that hold anything, sorted."""
+
+    async def drop_namespace(self, namespace: str) -> None:
+        """Remove everything of one namespace."""
+
+    async def sweep(self) -> Sequence[tuple[str | None, Binding]]:
+        """Remove expired bindings and stale health; return the bindings removed, each once among all replicas."""
+
+    async def aclose(self) -> None:
+        """Persist what should survive a restart and let go of connections."""
+
+
 @dataclass(frozen=True)
 class UpstreamRequest:
     """One attempt towards a host. `headers` are lower-case and complete but for host and content-length."""
@@ -163,6 +362,9 @@ class UpstreamResponse(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises `UpstreamFailed` when it ends wrongly."""
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body. Raises `UpstreamFailed`; "too-large" when it is longer than `limit` bytes."""
 
     async def aclose(self) -> None:
         """Give the connection back, or drop it when the body was not read to its end."""
