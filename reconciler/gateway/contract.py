@@ -53,6 +53,12 @@ class RevisionSource(Protocol):
     def hash_key(self, presented: str) -> bytes:
         """Return the keyed hash under which `LoadedRevision.managed_keys` knows a consumer's key."""
 
+    def hash_session(self, managed_key: str, session: str) -> str:
+        """Return `routing.sessions.session_digest` under the gateway's own secret."""
+
+    def hash_host_session(self, shadow_host: str, digest: str) -> str:
+        """Return `routing.sessions.host_session` under the gateway's own secret."""
+
 
 @dataclass(frozen=True)
 class ProbeGrant:
@@ -188,15 +194,9 @@ class RuntimePlane(Protocol):
         """Forget everything a probe's namespace holds; one that is gone already is fine."""
 
     async def view(
-        self,
-        revision: LoadedRevision,
-        *,
-        managed_key: str,
-        public_model: str,
-        session: str | None,
-        namespace: str | None,
-    ) -> tuple[RuntimeView, str | None]:
-        """Return what `resolve` may look at for one request, and the session as the data plane would hash it."""
+        self, revision: LoadedRevision, *, request: ResolveRequest, namespace: str | None
+    ) -> RuntimeView:
+        """Return what `resolve` may look at for one request, fetched before it is asked."""
 
     def in_flight(self) -> Mapping[int, int]:
         """Return revision -> requests under way in this process; revisions without any may be absent."""
