@@ -5,12 +5,12 @@ Control API, data plane and process each depend on these, never on one another's
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from reconciler.routing.config import Configuration, Route
-from reconciler.routing.cooldown import CooldownRule
+from reconciler.routing.config import Configuration
+from reconciler.routing.resolve import ResolveRequest, RuntimeView
 
 JsonObject = dict[str, Any]
 
@@ -185,7 +185,7 @@ class RuntimePlane(Protocol):
         """
 
     async def sticky_bindings(self, *, logical_group: str | None, namespace: str | None) -> list[JsonObject]:
-        """Return the live bindings: logical_group, public_model, managed_key, session (hashed), route_id, expires_at."""
+        """Return live bindings: logical_group, public_model, managed_key, session (hashed), route_id, expires_at."""
 
     async def reset(self, revision: LoadedRevision, route: str, namespace: str | None) -> None:
         """Forget a route's failures and end its cooldown."""
@@ -200,143 +200,6 @@ class RuntimePlane(Protocol):
 
     def in_flight(self) -> Mapping[int, int]:
         """Return revision -> requests under way in this process; revisions without any may be absent."""
-
-
-LogRow = tuple[str, "DecisionRow | JsonObject"]
-"""(kind, row): kind "decision" with a DecisionRow; "sticky" or "failover" with an object. See `dataplane.rows`."""
-
-LogSink = Callable[[Sequence[LogRow]], None]
-"""Stores a batch in one transaction; called in the log's writer thread, never on the event loop."""
-
-
-class BindingKey(NamedTuple):
-    """What a sticky binding is about. `session` is the keyed hash of `routing.sessions.session_digest`."""
-
-    logical_group: str
-    public_model: str
-    managed_key: str
-    session: str
-
-
-class HealthKey(NamedTuple):
-    """What cools down: routes that share host, group and gateway key rest together."""
-
-    shadow_host: str
-    shadow_group_id: str
-    gateway_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    key: BindingKey
-    route: str
-    bound_at: float
-    """Seconds since the epoch, like every time of the runtime plane."""
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class RouteHealth:
-    """`state`: closed, open, half-open; `failures` inside the window; `cooldowns` in a row."""
-
-    key: HealthKey
-    state: str
-    failures: int
-    cooldowns: int
-    open_until: float | None
-    last_failure_class: str | None
-
-
-class RuntimeSight(Protocol):
-    """The runtime plane as it was when one request was looked up; keeps `routing.resolve.RuntimeView`."""
-
-    expired: str | None
-    """Route of the session's binding that was found expired, else None."""
-    bound: str | None
-    """Route of the session's binding, else None."""
-
-    def sticky(self, logical_group: str, public_model: str, managed_key: str, session: str) -> str | None:
-        """Return the bound route of the session that was looked up."""
-
-    def unavailable(self, route: Route) -> str | None:
-        """Return "cooling", "trial" or None."""
-
-    def needs_trial(self, route: Route) -> bool:
-        """Return True when a request to the route must claim its trial first."""
-
-
-class RuntimePlane(Protocol):
-    """What the gateway learns while running. `namespace` None is real traffic; any other is one drill's own world.
-
-    Nothing here raises because a backend is gone: it is logged, and what is known locally is used instead.
-    """
-
-    degraded: bool
-    """The shared backend does not answer; this process decides from its own memory."""
-
-    async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float) -> RuntimeSight:
-        """Read what a decision needs, in one go. A live binding of `key` slides to `ttl_s` from now."""
-
-    async def bind(
-        self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
-    ) -> str:
-        """Bind a session, unless another request bound it elsewhere since it was read as `instead_of`.
-
-        Returns the route that it is bound to now.
-        """
-
-    async def unbind(self, namespace: str | None, key: BindingKey) -> None:
-        """Forget a binding; nothing happens when there is none."""
-
-    async def claim_trial(self, namespace: str | None, key: HealthKey, lease_s: float) -> bool:
-        """Take the one trial request of a half-open route; False when somebody else has it."""
-
-    async def failed(
-        self,
-        namespace: str | None,
-        key: HealthKey,
-        rule: CooldownRule,
-        *,
-        failure_class: str,
-        trial: bool,
-        retry_after_s: float | None,
-    ) -> RouteHealth:
-        """Count a failure that is the route's fault and return what became of it."""
-
-    async def trial_ended(self, namespace: str | None, key: HealthKey, *, served: bool) -> None:
-        """Report a trial that did not fail: it served (closes the route) or told nothing (frees the trial)."""
-
-    async def admit(
-        self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
-    ) -> float | None:
-        """Count a request against its key's limits. Returns None when it may go on (then `leave` must follow), else
-        the seconds after which it is worth trying again."""
-
-    async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
-        """Give back what `admit` counted as concurrent."""
-
-    async def health(self, namespace: str | None = None) -> Sequence[RouteHealth]:
-        """Return every health that differs from a fresh one, sorted by key."""
-
-    async def bindings(
-        self, namespace: str | None = None, *, logical_group: str | None = None
-    ) -> Sequence[Binding]:
-        """Return the live bindings, sorted by key; at most 10,000."""
-
-    async def reset(self, namespace: str | None, key: HealthKey) -> None:
-        """Make a route's health fresh again."""
-
-    async def namespaces(self) -> Sequence[str]:
-        """Return the names of the drills' namespaces that hold anything, sorted."""
-
-    async def drop_namespace(self, namespace: str) -> None:
-        """Remove everything of one namespace."""
-
-    async def sweep(self) -> Sequence[tuple[str | None, Binding]]:
-        """Remove expired bindings and stale health; return the bindings removed, each once among all replicas."""
-
-    async def aclose(self) -> None:
-        """Persist what should survive a restart and let go of connections."""
 
 
 @dataclass(frozen=True)
@@ -371,8 +234,11 @@ class UpstreamResponse(Protocol):
 
 
 class UpstreamFailed(Exception):
-    """The attempt failed on the wire. `kind`: refused, connect-timeout, reset, first-byte-timeout, idle-timeout,
-    malformed, truncated, too-large. `sent` says whether any byte of the request may have reached the host."""
+    """The attempt failed on the wire.
+
+    `kind`: refused, connect-timeout, reset, first-byte-timeout, idle-timeout, malformed, truncated, too-large.
+    `sent` says whether any byte of the request may have reached the host.
+    """
 
     def __init__(self, kind: str, *, sent: bool) -> None:
         super().__init__(kind)

@@ -1,0 +1,1 @@
+"""The runtime plane: what the gateway learns while running, in memory or in Redis."""
