@@ -120,6 +120,10 @@ class Marker:
     def __str__(self) -> str:
         return ":".join((self.PREFIX, self.installation, self.kind, self.name, self.fingerprint))
 
+    def names(self, installation: str, kind: str, name: str) -> bool:
+        """True when this is the mark of exactly that object; the fingerprint does not matter."""
+        return (self.installation, self.kind, self.name) == (installation, kind, name)
+
     @classmethod
     def parse(cls, text: str) -> Marker | None:
         """Return the marker that `text` is or starts with (the first word), or None."""
