@@ -47,6 +47,25 @@ class Action(StrEnum):
     NOOP = "noop"
 
 
+class SkipReason(StrEnum):
+    """Why nothing is planned for an object: a closed list, stable for scripts."""
+
+    HOST_UNKNOWN = "HostUnknown"
+    CONTROL_PLANE_UNKNOWN = "ControlPlaneUnknown"
+    SUSPENDED = "Suspended"
+    FOREIGN_OBJECT = "ForeignObject"
+    OWNERSHIP_LOST = "OwnershipLost"
+    """The inventory says we made it, but our marker on it is gone."""
+    NAME_TAKEN = "NameTaken"
+    """Another object of this installation has the name or was adopted already."""
+    ADOPT_NOT_FOUND = "AdoptNotFound"
+    ADOPT_AMBIGUOUS = "AdoptAmbiguous"
+    DEPENDENCY_SKIPPED = "DependencySkipped"
+    STILL_REFERENCED = "StillReferenced"
+    """No manifest wants it, but a configuration that is or may become active uses it."""
+    NOT_PRUNED = "NotPruned"
+
+
 class ChangeClass(StrEnum):
     """When, in the five phases, a change is made (design: the journey of a manifest)."""
 
@@ -89,6 +108,14 @@ class DesiredObject:
     replace_fields: frozenset[str] = frozenset()
     """Top-level fields that cannot be edited in service: a change there is a replacement."""
     sensitive: frozenset[str] = frozenset()
+    """Top-level fields whose values are never shown."""
+    ordered_fields: frozenset[str] = frozenset()
+    """Top-level fields whose lists are sequences; all other lists are compared as sets (`plan.diff`)."""
+
+    @property
+    def host_name(self) -> str:
+        """Return the name that the object has on its plane: its field `name`, else the manifest's name."""
+        return str(self.fields.get("name", self.key.name))
 
 
 @dataclass(frozen=True)
@@ -157,6 +184,20 @@ class InventoryEntry:
     adopted: bool = False
     prunable: bool = True
 
+    @property
+    def manifest_name(self) -> str:
+        """Return the name on the object's marker; that of a retired entry is the name it had in service."""
+        return self.key.name.partition(RETIRED)[0]
+
+
+RETIRED = "#"
+"""Joins a manifest's name and an object id in the key of an object that was replaced; DNS labels cannot hold it."""
+
+
+def retired(key: ObjectKey, object_id: str) -> ObjectKey:
+    """Return the inventory key of the old object of a replacement: nobody desires it, so contract deletes it."""
+    return key._replace(name=f"{key.name}{RETIRED}{object_id}")
+
 
 @dataclass(frozen=True)
 class FieldChange:
@@ -183,6 +224,8 @@ class Change:
     """The plane's id of the object, where it exists."""
     reason: str = ""
     """One sentence for people, where the action does not speak for itself."""
+    serves: tuple[str, ...] = ()
+    """What the active configuration sends through it now, as "logical group/public model"; sorted."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +255,7 @@ class Skipped:
     """An object nothing is planned for, and why: its host is unknown, it is suspended, or it is in conflict."""
 
     key: ObjectKey
-    reason: str
+    reason: SkipReason
     message: str
     source: Location | None = None
 
@@ -227,6 +270,10 @@ class Plan:
     warnings: tuple[str, ...] = ()
     digest: str = ""
     base_revision: int | None = None
+    affected: tuple[tuple[str, str], ...] = ()
+    """(route, public model) of every enabled path that the plan can change; sorted (`plan.impact.affected`)."""
+    forget: tuple[InventoryEntry, ...] = ()
+    """Inventory entries that stand for nothing any more: the object is gone, or is another manifest's by now."""
 
     def pending(self) -> tuple[Change, ...]:
         """Return the changes that would do something."""
