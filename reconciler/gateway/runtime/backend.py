@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol
 from reconciler.routing.config import Route
 from reconciler.routing.cooldown import CooldownRule
 
+MOST_LISTED = 10_000
+"""Bindings that one listing returns at most."""
+
 
 class BindingKey(NamedTuple):
     """What a sticky binding is about. `session` is the keyed hash of `routing.sessions.session_digest`."""
@@ -75,8 +78,11 @@ class RuntimeBackend(Protocol):
     degraded: bool
     """The shared backend does not answer; this process decides from its own memory."""
 
-    async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float) -> Sight:
-        """Read what a decision needs, in one go. A live binding of `key` slides to `ttl_s` from now."""
+    async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> Sight:
+        """Read what a decision needs, in one go.
+
+        A live binding of `key` slides to `ttl_s` from now; with None it stays as it is.
+        """
 
     async def bind(
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
@@ -124,7 +130,7 @@ class RuntimeBackend(Protocol):
     async def bindings(
         self, namespace: str | None = None, *, logical_group: str | None = None
     ) -> Sequence[Binding]:
-        """Return the live bindings, sorted by key; at most 10,000."""
+        """Return the live bindings, sorted by key; at most `MOST_LISTED`."""
 
     async def reset(self, namespace: str | None, key: HealthKey) -> None:
         """Make a route's health fresh again."""
