@@ -40,6 +40,19 @@ class HostStatus:
 
     version: str
     gates: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What an operator should know but need not mend, such as a version that nobody has verified."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A statement that the host wants from its operator before it serves the admin API."""
+
+    version: str
+    url: str
+    """Where the text stands that is being agreed to."""
+    phrase: str
+    """The words that say so; sent only on the operator's explicit command."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,8 @@ class AccountMarks:
 
     @property
     def paused_by_operator(self) -> bool:
-        return self.status == "active" and not self.schedulable
+        """True when a person took it out of service; the host's own doing has the status "error"."""
+        return self.status == "inactive" or (self.status == "active" and not self.schedulable)
 
     @property
     def healthy(self) -> bool:
@@ -101,7 +115,10 @@ class AccountMarks:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Secret values for one write; never logged, never in repr."""
+    """Secret values for one write; never logged, never in repr.
+
+    Names: ProviderAccount "credential", GatewayKey "value", KeyIssuer "password".
+    """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -130,11 +147,18 @@ class HostDriver(ABC):
     async def observe(self) -> list[ObservedObject]:
         """Return every object of the driver's kinds, ours and foreign, sorted by (kind, id). Reads all pages.
 
-        An object listed on a page but gone when read again is left out. Fields are in canonical form.
+        An object listed on a page but gone when read again is left out. Fields are in canonical form. The planner
+        compares the top-level fields that the desired object has; others are there to be shown.
         """
 
     @abstractmethod
-    def normalize(self, desired: ShadowGroup | ProviderAccount | GatewayKey | ShadowHost, context: NormalizeContext) -> list[DesiredObject]:
+    async def get(self, kind: str, object_id: str) -> ObservedObject | None:
+        """Return one object as it stands now; None when it is gone. The second read that confirms an absence."""
+
+    @abstractmethod
+    def normalize(
+        self, desired: ShadowGroup | ProviderAccount | GatewayKey | ShadowHost, context: NormalizeContext
+    ) -> list[DesiredObject]:
         """Return the host objects that a manifest asks for, in the host's canonical form. Pure.
 
         Fields hold only what we own; what the host changes or defaults by itself is not in them, so that planning
@@ -142,7 +166,9 @@ class HostDriver(ABC):
         """
 
     @abstractmethod
-    async def create(self, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs) -> ObservedObject:
+    async def create(
+        self, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs
+    ) -> ObservedObject:
         """Make the object, with our marker on it, and read it back.
 
         Looks for the marker first, so that a retry after a lost answer finds what it made instead of making a twin.
@@ -150,7 +176,9 @@ class HostDriver(ABC):
         """
 
     @abstractmethod
-    async def update(self, object_id: str, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs) -> ObservedObject:
+    async def update(
+        self, object_id: str, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs
+    ) -> ObservedObject:
         """Bring the object to the desired fields and leave everything else as it is; read it back.
 
         An empty `secrets` keeps the secret that the host has. Raises NotFound when the object is gone.
@@ -158,7 +186,10 @@ class HostDriver(ABC):
 
     @abstractmethod
     async def delete(self, kind: str, object_id: str, marker: Marker | None) -> None:
-        """Delete the object; succeed when it is already gone. With a marker, re-read first and refuse (Conflict) what does not carry it."""
+        """Delete the object; succeed when it is already gone.
+
+        With a marker, re-read first and refuse (Conflict) what does not carry it.
+        """
 
     @abstractmethod
     async def bind(self, account_id: str, group_ids: frozenset[str]) -> ObservedObject:
@@ -188,6 +219,30 @@ class HostDriver(ABC):
     def correlation(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """Return the host's own id of a data-plane answer, or None. Pure."""
 
+    async def issuer_balance(self) -> float | None:
+        """Return the USD balance of the key issuer; None when the host has none."""
+        return None
+
+    async def top_up(self, amount_usd: float, *, idempotency_key: str) -> float:
+        """Add to the key issuer's balance and return the new one. The ceiling is the caller's business.
+
+        The same `idempotency_key` (at most 128 printable ASCII characters) with the same amount adds only once.
+        """
+        raise NotImplementedError(f"driver {self.NAME} has no key issuer")
+
+    async def gate(self) -> Gate | None:
+        """Return the statement that the host is waiting for; None when it waits for none."""
+        return None
+
+    async def accept_gate(self, gate: Gate) -> None:
+        """Make the statement in the operator's name. Only ever called on the operator's explicit command."""
+        raise NotImplementedError(f"driver {self.NAME} has no gate")
+
+    @property
+    def requests_sent(self) -> int:
+        """Admin requests sent so far, retries included."""
+        return 0
+
     @abstractmethod
     async def close(self) -> None:
         """Release connections."""
@@ -203,7 +258,8 @@ class NormalizeContext:
     source: Any
     """Location of the manifest, copied into the DesiredObject."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """Secret field path ("spec.credential") -> keyed fingerprint; empty when secrets were not resolved."""
+    """Secret -> keyed fingerprint; empty when secrets were not resolved. Names are the manifest's field paths
+    ("spec.credential", "spec.keyIssuer.passwordFrom"), and "value" for the derived value of an issued GatewayKey."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +278,7 @@ __all__ = [
     "Capabilities",
     "ErrorRow",
     "Fields",
+    "Gate",
     "HostDriver",
     "HostStatus",
     "NormalizeContext",
