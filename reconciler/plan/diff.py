@@ -47,7 +47,9 @@ def secret_change() -> FieldChange:
 def normal_fields(desired: DesiredObject, fields: Fields) -> dict[str, Any]:
     """Return those of `fields` that the desired object has, in the form in which they are compared."""
     return {
-        name: normal(fields[name], ordered=_ordered(desired, name)) for name in sorted(desired.fields) if name in fields
+        name: normal(fields[name], ordered=_ordered(desired, name))
+        for name in sorted(desired.fields)
+        if name in fields
     }
 
 
@@ -66,7 +68,9 @@ def _changes(desired: DesiredObject, before: Mapping[str, Any]) -> tuple[FieldCh
             found.append(FieldChange(name, CHANGED, CHANGED, sensitive=True))
         else:
             found.extend(_inside(name, had, wanted))
-    return tuple(sorted(found, key=lambda change: (change.path, canonical_json([change.before, change.after]))))
+    return tuple(
+        sorted(found, key=lambda change: (change.path, canonical_json([change.before, change.after])))
+    )
 
 
 def _inside(name: str, before: Any, after: Any) -> Iterator[FieldChange]:

@@ -36,7 +36,7 @@ class ObjectKey(NamedTuple):
 
 
 INTERNAL_KINDS = ("KeyIssuer", "Channel", "Quarantine")
-"""Host objects without a manifest of their own: a ShadowHost's service user, a ShadowGroup's channel, temporary groups."""
+"""Host objects without a manifest of their own: a host's service user, a ShadowGroup's channel, temporary groups."""
 
 
 class Action(StrEnum):

@@ -1,11 +1,11 @@
-"""The order of changes: what others stand on first; deletions the other way round.
+r"""The order of changes: what others stand on first; deletions the other way round.
 
     on a host:         KeyIssuer   ShadowGroup   Quarantine          0
-                            \\       /   |   \\       |
+                            \       /   |   \       |
                           GatewayKey  Channel  ProviderAccount       1
                               |
     control plane:   ShadowHost   LogicalGroup                       2
-                          \\       /        \\
+                          \       /        \
                            Route        ManagedKey                   3
                              |
                         ModelBinding                                 4
@@ -94,9 +94,9 @@ def _depths(changes: Sequence[Change], desired: Sequence[DesiredObject]) -> dict
     # Each round settles at least one more link of a chain; a cycle cannot settle, and checked manifests have none.
     for _ in range(len(depths) + 1):
         settled = True
-        for key in depths:
+        for key, depth in depths.items():
             needed = max((depths[other] + 1 for other in wanted.get(key, ()) if other in depths), default=0)
-            if needed > depths[key]:
+            if needed > depth:
                 depths[key], settled = needed, False
         if settled:
             return depths

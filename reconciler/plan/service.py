@@ -38,6 +38,10 @@ class Usage:
             found.update(host_objects(route))
         return frozenset(found)
 
+    def uses(self, key: ObjectKey) -> bool:
+        """True when the object stands in the document, or a route in it names it."""
+        return (key._replace(kind="ShadowGroup") if key.kind == "Channel" else key) in self.referenced
+
     def through(self, key: ObjectKey, fields: Fields) -> Served:
         """Return the public models that go through an object with these fields; empty when there is none."""
         if key.kind == "ProviderAccount":
@@ -51,11 +55,10 @@ class Usage:
         """True when a route of the document refers to the object, whether or not it carries anything now."""
         if key.kind == "ProviderAccount":
             return any(
-                ObjectKey(key.plane, "ShadowGroup", str(name)) in self.referenced for name in fields.get("groups") or ()
+                ObjectKey(key.plane, "ShadowGroup", str(name)) in self.referenced
+                for name in fields.get("groups") or ()
             )
-        if key.kind == "Channel":
-            return key._replace(kind="ShadowGroup") in self.referenced
-        return key in self.referenced
+        return self.uses(key)
 
 
 SECTIONS: Mapping[str, str] = {

@@ -12,6 +12,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def shown_json(value: Any) -> str:
+    """Return a JSON value as people read it: as `canonical_json`, other scripts' letters as they are."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
 def normal(value: Any, *, ordered: bool = False) -> Any:
     """Return a value as plain JSON: mappings as dicts, sets and (unless `ordered`) lists sorted, at every depth.
 

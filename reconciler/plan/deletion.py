@@ -1,0 +1,130 @@
+"""What goes: inventory entries that no manifest stands for, and what is only reported.
+
+On a host an object is deleted only when the inventory and its marker agree that we made it, or the inventory says that
+we adopted it. In the control plane the next revision's document decides, and the plan tells what it leaves out: markers
+and objects stand in the same transaction there, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from reconciler.manifest.meta import PRUNE
+from reconciler.plan.match import PlaneIndex, agrees
+from reconciler.plan.model import (
+    CONTROL,
+    RETIRED,
+    Action,
+    Change,
+    ChangeClass,
+    InventoryEntry,
+    ObjectKey,
+    ObservedObject,
+    Skipped,
+    SkipReason,
+)
+from reconciler.plan.order import LEVELS
+from reconciler.plan.service import Usage
+
+_SILENT_ORPHANS = frozenset({"Quarantine"})
+"""Kinds whose leftovers the janitor clears away; they are no drift."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What deletion has to respect: all that is meant by a manifest, or still used."""
+
+    keys: AbstractSet[ObjectKey]
+    """Of desired and of suspended manifests."""
+    claimed: AbstractSet[tuple[str, str, str]]
+    """(plane, kind, id) of objects that a desired object is matched to."""
+    active: Usage
+    kept: Sequence[Usage]
+    """The document after the plan, and every other one that may become active."""
+
+
+@dataclass
+class Leftovers:
+    """The answer, in the planner's words."""
+
+    changes: list[Change] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    forget: list[InventoryEntry] = field(default_factory=list)
+
+
+def leftovers(
+    inventory: Sequence[InventoryEntry], planes: Mapping[str, PlaneIndex], wanted: Wanted
+) -> Leftovers:
+    """Return what is to be done about everything that stands on known planes and that no manifest means."""
+    found = Leftovers()
+    entries = {(entry.key.plane, entry.key.kind, entry.object_id): entry for entry in inventory}
+    for entry in sorted(inventory, key=lambda each: (each.key, each.object_id)):
+        plane = planes.get(entry.key.plane)
+        if plane is not None and entry.key not in wanted.keys:
+            _leave(entry, plane, wanted, found)
+    for plane in planes.values():
+        for seen in plane.by_id.values():
+            place = (plane.plane, seen.kind, seen.object_id)
+            if plane.ours(seen) and place not in entries and place not in wanted.claimed:
+                _orphan(seen, plane, wanted, found)
+    return found
+
+
+def _leave(entry: InventoryEntry, plane: PlaneIndex, wanted: Wanted, found: Leftovers) -> None:
+    seen = plane.by_id.get((entry.key.kind, entry.object_id))
+    label = f"{entry.key.kind}/{entry.key.name}"
+    if seen is None or (entry.key.plane, entry.key.kind, entry.object_id) in wanted.claimed:
+        found.forget.append(entry)
+    elif not entry.prunable:
+        message = f'no manifest names it any more; it stays, for it was marked {PRUNE}: "false"'
+        found.skipped.append(Skipped(entry.key, SkipReason.NOT_PRUNED, message))
+    elif not agrees(plane, entry, seen):
+        carried = f"carries the marker {seen.marker}" if seen.marker else "carries no marker"
+        found.warnings.append(
+            f"{entry.key.plane}: the inventory says that id {entry.object_id} is our {label}, but it {carried}; "
+            "nothing is deleted"
+        )
+    elif _still_used(entry.key, wanted):
+        message = "no manifest names it any more, but a revision that is or may become active still uses it"
+        found.skipped.append(Skipped(entry.key, SkipReason.STILL_REFERENCED, message))
+    else:
+        found.changes.append(_deletion(entry.key, seen, wanted.active))
+
+
+def _still_used(key: ObjectKey, wanted: Wanted) -> bool:
+    # A retired object's name is that of its replacement, which is what documents mean by it.
+    return RETIRED not in key.name and any(usage.uses(key) for usage in wanted.kept)
+
+
+def _deletion(key: ObjectKey, seen: ObservedObject, active: Usage) -> Change:
+    control = key.plane == CONTROL
+    replaced = RETIRED in key.name
+    return Change(
+        Action.DELETE,
+        key,
+        ChangeClass.REVISION if control else ChangeClass.CONTRACT,
+        object_id=seen.object_id,
+        serves=() if replaced else tuple(sorted(active.through(key, seen.fields))),
+        reason="it was replaced" if replaced else "no manifest names it any more",
+    )
+
+
+def _orphan(seen: ObservedObject, plane: PlaneIndex, wanted: Wanted, found: Leftovers) -> None:
+    """Deal with an object that carries our marker, and that the inventory does not know."""
+    assert seen.marker is not None
+    if seen.marker.kind != seen.kind or seen.kind in _SILENT_ORPHANS or seen.kind not in LEVELS:
+        return
+    key = ObjectKey(plane.plane, seen.kind, seen.marker.name)
+    if key in wanted.keys:
+        return
+    if plane.plane == CONTROL and not wanted.kept[0].uses(key):
+        found.changes.append(_deletion(key, seen, wanted.active))
+        return
+    found.warnings.append(
+        f"{plane.plane}: {seen.kind} {seen.host_name!r} (id {seen.object_id}) carries our marker for "
+        f"{seen.kind}/{seen.marker.name}, but neither the inventory nor a manifest knows it; it is left alone "
+        "(rebuild the inventory to have it deleted)"
+    )

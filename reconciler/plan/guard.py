@@ -1,0 +1,206 @@
+"""What looks like an accident is refused, and the refusal names the flag that allows it. The rules are data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from reconciler.errors import Refused, StalePlan
+from reconciler.plan.model import Action, Change, Plan, SkipReason
+
+MIN_DELETIONS = 3
+"""Fewer deletions than this are never refused for their share: of two objects one is half."""
+
+_PORTS = {"http": 80, "https": 443}
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What the operator has allowed for this run."""
+
+    max_delete_ratio: float = 0.3
+    """Share of our existing objects that one run may delete, 0 to 1; more is refused."""
+    serving_delete: bool = False
+    unroutable: bool = False
+    origin_change: bool = False
+
+
+@dataclass(frozen=True)
+class OriginUse:
+    """A secret about to be used towards an origin; `remembered` is the one it was first used with, None: never."""
+
+    kind: str
+    name: str
+    path: str
+    """The secret's field: "spec.credential"."""
+    wanted: str
+    """Origin or URL; scheme, host and port of it count."""
+    remembered: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason not to go on."""
+
+    rule: str
+    """Kebab-case word, stable for scripts."""
+    message: str
+    flag: str
+    """The command-line flag that allows it, with its value where it takes one."""
+
+
+def check(plan: Plan, allow: Allowances | None = None, *, origins: Iterable[OriginUse] = ()) -> list[Refusal]:
+    """Return every reason why the plan must not be applied without further leave; empty when there is none."""
+    given = allow or Allowances()
+    found = [refusal for rule in _RULES for refusal in rule(plan, given)]
+    return found + _origin_changes(plan, given, origins)
+
+
+def require(plan: Plan, allow: Allowances | None = None, *, origins: Iterable[OriginUse] = ()) -> None:
+    """Raise Refused, naming every reason and flag, when `check` finds any."""
+    found = check(plan, allow, origins=origins)
+    if found:
+        flags = " ".join(dict.fromkeys(refusal.flag for refusal in found))
+        reasons = "\n".join(f"  - {refusal.message}" for refusal in found)
+        raise Refused(
+            f"the plan looks like an accident:\n{reasons}", hint=f"If it is meant, run again with {flags}"
+        )
+
+
+def require_fresh(plan: Plan, expected_digest: str) -> None:
+    """Raise StalePlan when `plan`, made just now, is not the one with `expected_digest` that somebody approved."""
+    if plan.digest != expected_digest:
+        raise StalePlan(
+            f"the plan {expected_digest[:12]} is stale: manifests or planes have changed, it would be "
+            f"{plan.digest[:12]} now",
+            hint="Look at the new plan, and apply that one.",
+        )
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL, in lower case, with the default port written out.
+
+    A text that is no URL is its own origin.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return url
+    if not parts.scheme or not parts.hostname:
+        return url
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}" if port else f"{parts.scheme}://{host}"
+
+
+def _delete_ratio(plan: Plan, allow: Allowances) -> list[Refusal]:
+    deleted = [change for change in plan.changes if change.action is Action.DELETE]
+    unplanned = sum(
+        each.reason in (SkipReason.STILL_REFERENCED, SkipReason.NOT_PRUNED) for each in plan.skipped
+    )
+    existing = sum(change.object_id is not None for change in plan.changes) + unplanned
+    if len(deleted) < MIN_DELETIONS or len(deleted) <= allow.max_delete_ratio * existing:
+        return []
+    ratio = len(deleted) / existing
+    message = (
+        f"it deletes {len(deleted)} of {existing} objects ({ratio:.0%}, allowed are {allow.max_delete_ratio:.0%}): "
+        f"{_names(deleted)}"
+    )
+    return [Refusal("delete-ratio", message, f"--allow-delete-ratio {_rounded_up(ratio)}")]
+
+
+def _rounded_up(ratio: float) -> str:
+    """Return the smallest two-digit number that allows the ratio."""
+    return f"{min(1.0, -(-ratio * 100 // 1) / 100):.2f}"
+
+
+def _serving_delete(plan: Plan, allow: Allowances) -> list[Refusal]:
+    if allow.serving_delete:
+        return []
+    return [
+        Refusal(
+            "serving-delete",
+            f"{_name(change)} is deleted while it serves {_few(change.serves)}; "
+            "disable or unbind its routes first, in a change of its own",
+            "--allow-serving-delete",
+        )
+        for change in plan.changes
+        if change.action is Action.DELETE and change.serves
+    ]
+
+
+def _unroutable(plan: Plan, allow: Allowances) -> list[Refusal]:
+    if allow.unroutable:
+        return []
+    lost: dict[str, list[str]] = {}
+    for row in plan.impact:
+        if row.before and not row.after:
+            lost.setdefault(row.logical_group, []).append(row.public_model)
+    return [
+        Refusal(
+            "unroutable",
+            f"logical group {group} is left without a route for {_few(models)}",
+            "--allow-unroutable",
+        )
+        for group, models in sorted(lost.items())
+    ]
+
+
+_RULES: Sequence[Callable[[Plan, Allowances], list[Refusal]]] = (_delete_ratio, _serving_delete, _unroutable)
+
+
+def _origin_changes(plan: Plan, allow: Allowances, origins: Iterable[OriginUse]) -> list[Refusal]:
+    if allow.origin_change:
+        return []
+    moved = {
+        (use.kind, use.name): (use.remembered, use.wanted)
+        for use in origins
+        if _moved(use.remembered, use.wanted)
+    }
+    for change in plan.changes:
+        for url_before, url_after in _moved_urls(change):
+            moved.setdefault((change.key.kind, change.key.name), (url_before, url_after))
+    return [
+        Refusal(
+            "origin-change",
+            f"the secret of {kind}/{name} has been used with {origin(before or '')} only, and would now go to "
+            f"{origin(after)}",
+            "--allow-origin-change",
+        )
+        for (kind, name), (before, after) in sorted(moved.items())
+    ]
+
+
+def _moved(before: str | None, after: str) -> bool:
+    return before is not None and origin(before) != origin(after)
+
+
+_SECRET_URLS = frozenset({("ProviderAccount", "base_url"), ("ShadowHost", "data_endpoint")})
+"""(kind, field) of the URLs that a secret is sent to."""
+
+
+def _moved_urls(change: Change) -> list[tuple[str, str]]:
+    if change.action not in (Action.UPDATE, Action.ADOPT):
+        return []
+    return [
+        (str(field.before), str(field.after))
+        for field in change.fields
+        if (change.key.kind, field.path) in _SECRET_URLS
+        and field.before
+        and _moved(str(field.before), str(field.after))
+    ]
+
+
+def _name(change: Change) -> str:
+    return f"{change.key.kind}/{change.key.name}"
+
+
+def _names(changes: Sequence[Change]) -> str:
+    return _few([_name(change) for change in changes])
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
