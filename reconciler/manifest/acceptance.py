@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from reconciler.manifest.meta import Duration, Name, Reference, Resource, Strict, ref, register
 
@@ -26,9 +26,13 @@ Grade = Literal["exact", "exclusive", "circumstantial"]
 class Target(Strict):
     """One manifest by name, or all of a kind that carry the labels."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["name", "labels"]}})
+
     kind: TargetKind = Field(description="Kind of the targets.")
     name: Name | None = Field(None, description="One manifest; leave out to select by labels.")
-    labels: dict[str, str] = Field(default_factory=dict, description="All of these; empty and no name: every one.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="All of these; empty and no name: every one."
+    )
 
     @model_validator(mode="after")
     def _name_or_labels(self) -> Target:

@@ -10,9 +10,12 @@ from reconciler.manifest.meta import Name, Reference, Resource, Strict, ValueFro
 
 
 class GatewayKeySpec(Strict):
-    group: Name = Field(description="The ShadowGroup it opens. Kept for life: another group needs another key.")
+    group: Name = Field(
+        description="The ShadowGroup it opens. Kept for life: another group needs another key."
+    )
     value_from: ValueFrom | None = Field(
-        None, description="A host key made elsewhere. Without it the host's key issuer makes the key, and we own it."
+        None,
+        description="A host key made elsewhere. Without it the host's key issuer makes the key, and we own it.",
     )
     version: int = Field(1, ge=1, description="Raise it to replace the key that we made.")
 

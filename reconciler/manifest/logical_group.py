@@ -23,9 +23,13 @@ class FailoverPolicy(Strict):
     """When a route is passed over, and for how long."""
 
     max_attempts: int = Field(3, ge=1, le=10, description="Routes tried for one request, the first included.")
-    failure_threshold: int = Field(3, ge=1, le=1000, description="Failures inside `window` that start a cooldown.")
+    failure_threshold: int = Field(
+        3, ge=1, le=1000, description="Failures inside `window` that start a cooldown."
+    )
     window: Duration = Field("30s", description="Failures older than this are forgotten.")
-    cooldown: Duration = Field("30s", description="Length of the first cooldown; it doubles while failures go on.")
+    cooldown: Duration = Field(
+        "30s", description="Length of the first cooldown; it doubles while failures go on."
+    )
     max_cooldown: Duration = Field("10m", description="The longest cooldown.")
 
     @model_validator(mode="after")
@@ -46,7 +50,9 @@ class RouteDefaults(Strict):
 
 class LogicalGroupSpec(Strict):
     control_plane: Name = Field(description="The ControlPlane it lives in.")
-    selection: Literal["weighted"] = Field("weighted", description="How a route is chosen inside one priority.")
+    selection: Literal["weighted"] = Field(
+        "weighted", description="How a route is chosen inside one priority."
+    )
     sticky: StickyPolicy = Field(StickyPolicy(), description="Session stickiness.")
     failover: FailoverPolicy = Field(FailoverPolicy(), description="Failover and cooldown.")
     route_defaults: RouteDefaults = Field(RouteDefaults(), description="Defaults for its routes.")

@@ -17,6 +17,10 @@ DURATION_PATTERN = r"^[1-9][0-9]{0,5}(s|m|h|d)$"
 # http(s) for real endpoints; embedded://NAME for a part of the stack that `reconcile up` runs.
 ENDPOINT_PATTERN = r"^(https?|embedded)://[^\s/?#@]+(/[^\s?#]*)?$"
 
+# RFC 3339 with a zone; pydantic alone would take a bare date, or seconds since 1970, as well.
+# Source: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
+TIMESTAMP_PATTERN = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
 Endpoint = Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN, max_length=2048)]
@@ -47,12 +51,18 @@ class Strict(BaseModel):
 class ValueFrom(Strict):
     """Where a secret's value comes from; exactly one of the three. Never the value itself."""
 
-    env: EnvName | None = Field(None, description="Name of an environment variable of the process that applies.")
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    env: EnvName | None = Field(
+        None, description="Name of an environment variable of the process that applies."
+    )
     file: str | None = Field(
         None, min_length=1, description="Path of a file whose content, less one final newline, is the value."
     )
     command: list[str] | None = Field(
-        None, min_length=1, description="Program and arguments; standard output, less one final newline, is the value."
+        None,
+        min_length=1,
+        description="Program and arguments; standard output, less one final newline, is the value.",
     )
 
     @model_validator(mode="after")
@@ -80,7 +90,9 @@ class Metadata(Strict):
     """Name, labels and annotations of a manifest."""
 
     name: Name = Field(description="DNS label, unique within its kind.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Free labels, for selection by an Acceptance.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Free labels, for selection by an Acceptance."
+    )
     annotations: dict[str, str] = Field(
         default_factory=dict,
         description=f'Free notes; `{SUSPEND}: "true"`, `{ADOPT}: HOST-SIDE-ID` and `{PRUNE}: "false"` have a meaning.',

@@ -17,7 +17,9 @@ class BoundRoute(Strict):
 class ModelBindingSpec(Strict):
     logical_group: Name = Field(description="The LogicalGroup that offers the model.")
     public_model: ModelName = Field(description="The name consumers ask for.")
-    routes: list[BoundRoute] = Field(min_length=1, description="Routes that can serve it, each with its shadow model.")
+    routes: list[BoundRoute] = Field(
+        min_length=1, description="Routes that can serve it, each with its shadow model."
+    )
 
 
 class ModelBinding(Resource):

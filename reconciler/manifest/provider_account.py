@@ -25,7 +25,9 @@ from reconciler.manifest.shadow_group import Platform
 class ProviderAccountSpec(Strict):
     host: Name = Field(description="The ShadowHost it stands on.")
     groups: list[Name] = Field(min_length=1, description="The ShadowGroups it serves.")
-    host_name: HostSideName | None = Field(None, description="Its name on the host; by default `metadata.name`.")
+    host_name: HostSideName | None = Field(
+        None, description="Its name on the host; by default `metadata.name`."
+    )
     platform: Platform = Field("openai", description="Must be the platform of its groups.")
     type: Literal["apikey"] = Field("apikey", description="Kind of upstream credential.")
     base_url: Endpoint = Field(description="The upstream's base URL, with its version path (`https://…/v1`).")

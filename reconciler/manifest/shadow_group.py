@@ -13,8 +13,12 @@ Platform = Literal["openai", "anthropic", "gemini"]
 
 class ShadowGroupSpec(Strict):
     host: Name = Field(description="The ShadowHost it stands on.")
-    host_name: HostSideName | None = Field(None, description="Its name on the host; by default `metadata.name`.")
-    platform: Platform = Field("openai", description="Protocol family of the accounts in it. Cannot be changed later.")
+    host_name: HostSideName | None = Field(
+        None, description="Its name on the host; by default `metadata.name`."
+    )
+    platform: Platform = Field(
+        "openai", description="Protocol family of the accounts in it. Cannot be changed later."
+    )
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Driver settings, validated by the driver's own schema."
     )
