@@ -55,8 +55,9 @@ class Sub2apiDialect:
 class Api:
     """The admin API with its envelope taken off. Paths are relative to `/api/v1/admin`."""
 
-    def __init__(self, transport: Transport, admin_key: str) -> None:
+    def __init__(self, transport: Transport, admin_key: str, page_size: int = PAGE_SIZE) -> None:
         self.transport = transport
+        self.page_size = page_size
         self.where = transport.where
         self._headers = {"x-api-key": admin_key}
         transport.scrubber.learn(admin_key)
@@ -101,7 +102,7 @@ class Api:
 
     async def page(self, path: str, number: int = 1, **params: str | int) -> tuple[list[Json], int, int]:
         """Return the items of one page, the total and the number of pages."""
-        data = await self.get(path, page=number, page_size=PAGE_SIZE, **params)
+        data = await self.get(path, page=number, page_size=self.page_size, **params)
         with shape(f"a page of {path}", self.where):
             return objects(data["items"]), int(data["total"]), int(data["pages"])
 

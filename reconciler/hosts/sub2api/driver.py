@@ -28,7 +28,7 @@ from reconciler.hosts.contract import (
 )
 from reconciler.hosts.sub2api import normal, usage
 from reconciler.hosts.sub2api.accounts import Accounts
-from reconciler.hosts.sub2api.api import PREFIX, Api, Sub2apiDialect
+from reconciler.hosts.sub2api.api import PAGE_SIZE, PREFIX, Api, Sub2apiDialect
 from reconciler.hosts.sub2api.channels import Channels
 from reconciler.hosts.sub2api.groups import Groups
 from reconciler.hosts.sub2api.issuer import Issuer
@@ -93,6 +93,7 @@ class Sub2apiDriver(HostDriver):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
         timeout: httpx.Timeout = TIMEOUT,
+        page_size: int = PAGE_SIZE,
     ) -> None:
         self.data_endpoint = data_endpoint
         self._transport = Transport(
@@ -107,11 +108,16 @@ class Sub2apiDriver(HostDriver):
             jitter=jitter,
             timeout=timeout,
         )
-        self._api = Api(self._transport, admin_key)
+        self._api = Api(self._transport, admin_key, page_size)
         self._names = GroupNames(installation)
         self._groups = Groups(self._api, self._names)
         self._accounts = Accounts(self._api, self._names, self._groups, now)
-        self._issuer = Issuer(self._api, host.spec.key_issuer, issuer_password)
+        self._issuer = Issuer(
+            self._api,
+            host.spec.key_issuer,
+            issuer_password,
+            f"reconcile:{installation}:KeyIssuer:{host.name}",
+        )
         self._keys = Keys(self._api, self._names, self._issuer, fingerprint)
         self._channels = Channels(self._api, self._names)
         self._usage = usage.Usage(self._api)

@@ -21,8 +21,10 @@ class Groups:
         self._names = names
 
     async def all(self) -> list[ObservedObject]:
-        """Return every group; the names of all of them are known afterwards."""
-        return [self.observed(raw) for raw in await self._api.all("/groups")]
+        """Return every group; afterwards the names of exactly these are known."""
+        rows = await self._api.all("/groups")
+        self._names.clear()
+        return [self.observed(raw) for raw in rows]
 
     async def get(self, object_id: str) -> ObservedObject | None:
         raw = await self._api.one(f"/groups/{object_id}")

@@ -20,8 +20,10 @@ from reconciler.plan.model import DesiredObject, Marker, ObservedObject
 
 
 class Issuer:
-    def __init__(self, api: Api, spec: IssuerSpec | None, password: str | None) -> None:
+    def __init__(self, api: Api, spec: IssuerSpec | None, password: str | None, mark: str) -> None:
+        """`mark` is the user's marker without its fingerprint."""
         self._api = api
+        self._mark = mark
         self._spec = spec
         self._password = password
         self._token: str | None = None
@@ -30,15 +32,20 @@ class Issuer:
             api.transport.scrubber.learn(password)
 
     async def find(self) -> ObservedObject | None:
-        """Return the service user; None when the host has none or the manifest names none."""
+        """Return the service user: who has the e-mail address, else who carries our marker; None when nobody does."""
         if self._spec is None:
             return None
         email = self._spec.email.lower()
-        for raw in await self._api.all("/users", search=email, include_subscriptions="false"):
-            with shape("a user", self._api.where):
-                if text(raw, "email").lower() == email:
-                    return self.observed(raw)
-        return None
+        for user in await self._search(email):
+            if user.fields["name"] == email:
+                return user
+        # A user of ours whose address was changed, in the manifest or by hand, still owns the keys.
+        marked = [user for user in await self._search(self._mark) if user.marker is not None]
+        return next((user for user in marked if str(user.marker).startswith(f"{self._mark}:")), None)
+
+    async def _search(self, words: str) -> list[ObservedObject]:
+        rows = await self._api.all("/users", search=words, include_subscriptions="false")
+        return [self.observed(raw) for raw in rows]
 
     async def get(self, object_id: str) -> ObservedObject | None:
         raw = await self._api.one(f"/users/{object_id}")
@@ -50,7 +57,7 @@ class Issuer:
             return ObservedObject(
                 kind="KeyIssuer",
                 object_id=identity(raw),
-                host_name=text(raw, "email"),
+                host_name=text(raw, "email").lower(),
                 fields=normal.issuer_fields(raw, spec.balance_floor),
                 marker=Marker.parse(text(raw, "notes")),
                 runtime={"balanceUsd": float(raw["balance"])},
@@ -72,7 +79,7 @@ class Issuer:
         if password is None:
             raise InvalidInput(f"{self._api.where}: the key issuer has no password")
         body = {
-            "email": desired.fields["email"],
+            "email": desired.fields["name"],
             "password": password,
             "username": desired.key.name,
             "notes": str(marker),
@@ -92,7 +99,7 @@ class Issuer:
         if found is None:
             return None
         mark = found.marker
-        if mark is None or (mark.installation, mark.kind, mark.name) != _owner(marker):
+        if mark is None or not mark.names(marker.installation, marker.kind, marker.name):
             raise foreign(f"user {found.host_name!r}", found.object_id, self._api.where)
         return found
 
@@ -104,6 +111,8 @@ class Issuer:
         body: dict[str, Any] = {name: fields[name] for name in ("status", "role", "concurrency")}
         with shape("a user", self._api.where):
             body["notes"] = stamped(text(raw, "notes"), marker)
+            if text(raw, "email").lower() != fields["name"]:
+                body["email"] = fields["name"]
         if "password" in secrets.values:
             body["password"] = self._take_password(secrets)
             self._token = None
@@ -194,7 +203,3 @@ class Issuer:
                 reason="SIMPLE_MODE",
                 hint="Start sub2api with RUN_MODE=standard.",
             )
-
-
-def _owner(marker: Marker) -> tuple[str, str, str]:
-    return marker.installation, marker.kind, marker.name

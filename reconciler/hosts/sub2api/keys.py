@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.errors import Conflict, InvalidInput, NotFound, Unauthorized
 from reconciler.hosts.contract import Refs, Secrets
 from reconciler.hosts.sub2api import normal
-from reconciler.hosts.sub2api.api import PAGE_SIZE, Api, make_once, settled
+from reconciler.hosts.sub2api.api import Api, make_once, settled
 from reconciler.hosts.sub2api.issuer import Issuer
 from reconciler.hosts.sub2api.names import GroupNames, group_id, key_name, key_version
 from reconciler.hosts.sub2api.shape import Json, identity, objects, shape, text
@@ -104,7 +104,7 @@ class Keys:
 
     async def _look(self, marker: Marker) -> ObservedObject | None:
         """Return the key with this very marker, and so with this very value; None when there is none."""
-        params = {"search": str(marker), "page": 1, "page_size": PAGE_SIZE}
+        params = {"search": str(marker), "page": 1, "page_size": self._api.page_size}
         data = await self._issuer.call("GET", "/keys", params=params)
         with shape("a page of keys", self._api.where):
             rows = [self.observed(raw) for raw in objects(data["items"])]

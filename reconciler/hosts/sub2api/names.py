@@ -98,6 +98,9 @@ class GroupNames:
             prefix = "quarantine/" if marker.kind == QUARANTINE else ""
             self._names[group_id] = prefix + marker.name
 
+    def clear(self) -> None:
+        self._names.clear()
+
     def forget(self, group_id: str) -> None:
         self._names.pop(group_id, None)
 

@@ -156,7 +156,7 @@ def _key(manifest: GatewayKey, context: NormalizeContext) -> DesiredObject:
 def _issuer(manifest: ShadowHost, context: NormalizeContext) -> DesiredObject:
     assert manifest.spec.key_issuer is not None
     fields = {
-        "email": manifest.spec.key_issuer.email.lower(),
+        "name": manifest.spec.key_issuer.email.lower(),
         "status": "active",
         "role": "user",
         "concurrency": ISSUER_CONCURRENCY,
@@ -252,7 +252,7 @@ def key_fields(raw: Json, names: GroupNames, version: int | None) -> Fields:
 def issuer_fields(raw: Json, balance_floor: float) -> Fields:
     """Return the canonical fields of the service user; its balance is a floor, for it falls with every request."""
     return {
-        "email": text(raw, "email").lower(),
+        "name": text(raw, "email").lower(),
         "status": text(raw, "status"),
         "role": text(raw, "role"),
         "concurrency": int(raw["concurrency"]),
