@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+
 from reconciler.errors import InvalidInput
+from reconciler.hosts.budget import Clock, Sleep
 from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.sub2api import Sub2apiDriver
 from reconciler.manifest import ShadowHost
@@ -27,12 +33,38 @@ def driver_schemas() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     return {name: driver.SETTINGS_SCHEMAS for name, driver in DRIVERS.items()}
 
 
-def open_driver(host: ShadowHost, **parts: Any) -> HostDriver:
-    """Return the driver that a ShadowHost names, connected to it; `parts` are the driver's keyword arguments.
+def open_driver(
+    host: ShadowHost,
+    *,
+    admin_endpoint: str,
+    data_endpoint: str,
+    admin_key: str,
+    installation: str,
+    fingerprint: Callable[[str], str],
+    issuer_password: str | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    sleep: Sleep = asyncio.sleep,
+    clock: Clock = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> HostDriver:
+    """Return the driver that a ShadowHost names, ready to talk to it; nothing is sent yet.
 
-    Raises: InvalidInput for an unknown driver.
+    Endpoints are as reachable, never `embedded://`. `fingerprint` is the installation's keyed fingerprint of a
+    secret. `issuer_password` is needed to make, change or delete GatewayKeys. Raises: InvalidInput for an unknown driver.
     """
-    return driver_class(host.spec.driver)(host, **parts)
+    return driver_class(host.spec.driver)(
+        host,
+        admin_endpoint=admin_endpoint,
+        data_endpoint=data_endpoint,
+        admin_key=admin_key,
+        installation=installation,
+        fingerprint=fingerprint,
+        issuer_password=issuer_password,
+        transport=transport,
+        sleep=sleep,
+        clock=clock,
+        now=now,
+    )
 
 
 __all__ = ["DRIVERS", "driver_class", "driver_schemas", "open_driver"]

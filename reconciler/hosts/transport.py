@@ -132,7 +132,9 @@ class Transport:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
         timeout: httpx.Timeout = TIMEOUT,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        """`headers` go with every request."""
         self.where = where
         self.scrubber = Scrubber()
         self.counters = Counters()
@@ -144,6 +146,7 @@ class Transport:
         connections = httpx.Limits(max_connections=None, max_keepalive_connections=limits.max_in_flight)
         self._client = httpx.AsyncClient(
             base_url=base_url,
+            headers=headers,
             transport=transport,
             timeout=timeout,
             limits=connections,

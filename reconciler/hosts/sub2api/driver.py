@@ -109,6 +109,7 @@ class Sub2apiDriver(HostDriver):
             timeout=timeout,
         )
         self._api = Api(self._transport, admin_key, page_size)
+        self._installation = installation
         self._names = GroupNames(installation)
         self._groups = Groups(self._api, self._names)
         self._accounts = Accounts(self._api, self._names, self._groups, now)
@@ -170,7 +171,7 @@ class Sub2apiDriver(HostDriver):
     def normalize(
         self, desired: ShadowGroup | ProviderAccount | GatewayKey | ShadowHost, context: NormalizeContext
     ) -> list[DesiredObject]:
-        return normal.desired(desired, context)
+        return normal.desired(desired, context, self._installation)
 
     async def create(
         self, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs

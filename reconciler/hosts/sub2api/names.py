@@ -39,24 +39,24 @@ def check_group_name(name: str, what: str) -> str:
 
 
 def key_name(marker: Marker, version: int) -> str:
-    """Return the name of a host key: its marker and version; names are the only free text a key has.
+    """Return the name of a host key: its marker, and its version from 2 on; names are the only free text a key has.
 
     Raises: InvalidInput when that is longer than the host stores.
     """
-    name = f"{marker} v{version}"
+    name = str(marker) if version == 1 else f"{marker} v{version}"
     if len(name) > NAME_BYTES:
+        longest = len(marker.name) - (len(name) - NAME_BYTES)
         raise InvalidInput(
-            f"GatewayKey/{marker.name}: its name is {len(name) - NAME_BYTES} characters too long for sub2api",
-            hint="The key's name on the host must hold the ownership marker, in 100 characters.",
+            f"GatewayKey/{marker.name}: on sub2api a key's name holds the ownership marker, in {NAME_BYTES} characters",
+            hint=f"Give it a metadata.name of at most {longest} characters.",
         )
     return name
 
 
-def key_version(name: str) -> int | None:
-    """Return the version in a host key's name; None when it has none."""
+def key_version(name: str) -> int:
+    """Return the version in the name of a host key of ours."""
     words = name.split()
-    last = words[-1] if words else ""
-    return int(last[1:]) if last.startswith("v") and last[1:].isdecimal() else None
+    return int(words[1][1:]) if len(words) == 2 and words[1][:1] == "v" and words[1][1:].isdecimal() else 1
 
 
 def stamped(existing: str, marker: Marker) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.errors import InvalidInput
 from reconciler.hosts.contract import NormalizeContext
-from reconciler.hosts.sub2api.names import GroupNames, check_group_name, check_name
+from reconciler.hosts.sub2api.names import GroupNames, check_group_name, check_name, key_name
 from reconciler.hosts.sub2api.settings import (
     ACCOUNT_CREDENTIALS,
     ACCOUNT_EXTRA,
@@ -24,19 +24,23 @@ from reconciler.hosts.sub2api.settings import (
 )
 from reconciler.hosts.sub2api.shape import Json, identity, mapping, objects, text
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
-from reconciler.plan.model import DesiredObject, Fields, ObjectKey, host_plane
+from reconciler.plan.model import DesiredObject, Fields, Marker, ObjectKey, host_plane
 
 ISSUER_CONCURRENCY = 0
 """No limit of its own: the service user carries all traffic, and limits are the gateway's. Absent means the same."""
 ACCOUNT_REPLACE = frozenset({"platform", "type", "baseUrl"})
 """Where a credential goes is never edited in service."""
+FINGERPRINT_CHARS = 12
+"""Length of a keyed fingerprint in a marker."""
 
 _RENAMED = " -> "
 _HOST_MADE_KEY_STATUS = frozenset({"quota_exhausted", "expired"})
 
 
 def desired(
-    resource: ShadowGroup | ProviderAccount | GatewayKey | ShadowHost, context: NormalizeContext
+    resource: ShadowGroup | ProviderAccount | GatewayKey | ShadowHost,
+    context: NormalizeContext,
+    installation: str,
 ) -> list[DesiredObject]:
     """Return the host objects that a manifest asks for. Raises InvalidInput for what the host cannot hold."""
     match resource:
@@ -45,7 +49,7 @@ def desired(
         case ProviderAccount():
             return [_account(resource, context)]
         case GatewayKey():
-            return [_key(resource, context)] if resource.issued else []
+            return [_key(resource, context, installation)] if resource.issued else []
         case ShadowHost():
             return [_issuer(resource, context)] if resource.spec.key_issuer is not None else []
 
@@ -131,7 +135,10 @@ def _account(manifest: ProviderAccount, context: NormalizeContext) -> DesiredObj
     )
 
 
-def _key(manifest: GatewayKey, context: NormalizeContext) -> DesiredObject:
+def _key(manifest: GatewayKey, context: NormalizeContext, installation: str) -> DesiredObject:
+    key_name(
+        Marker(installation, "GatewayKey", manifest.name, "0" * FINGERPRINT_CHARS), manifest.spec.version
+    )
     fields = {
         "group": manifest.spec.group,
         "version": manifest.spec.version,
