@@ -1,0 +1,122 @@
+"""The words of the state store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Who we are on every plane. The key never reaches a repr, a log or the database."""
+
+    id: str
+    key: bytes = field(repr=False)
+    """32 bytes; all our fingerprints are keyed with it."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write, until `expires_at`. `fence` grows with each new holder and is never used twice."""
+
+    fence: int
+    holder: str
+    expires_at: datetime
+    ttl_s: float = 30.0
+    """Seconds it was taken for, which is what a renewal adds."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One aspect of a manifest's state. `last_transition_time` is set by the store when `status` changes."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """All that is known of one manifest."""
+
+    api_version: str
+    kind: str
+    name: str
+    observed_generation: int = 0
+    revision: int | None = None
+    """The control plane's revision that the status is about; None: none yet."""
+    conditions: tuple[Condition, ...] = ()
+    proofs: tuple[Mapping[str, Any], ...] = ()
+    """Plain JSON, with the keys of a proof in the status document."""
+
+    def condition(self, of_type: str) -> Condition | None:
+        """Return the condition of a type, or None."""
+        return next((each for each in self.conditions if each.type == of_type), None)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a manifest; repetitions of the same are counted."""
+
+    kind: str
+    name: str
+    type: str
+    """"Normal" or "Warning"."""
+    reason: str
+    message: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True)
+class ProofRecord:
+    """The latest proof of one path: (route, public model), or an account by itself (no route)."""
+
+    route: str | None
+    public_model: str
+    account: str | None
+    observed_at: datetime
+    body: Mapping[str, Any]
+    """Plain JSON."""
+
+
+@dataclass(frozen=True)
+class SecretMemory:
+    """What was last used for one secret reference: a keyed fingerprint, and the origin that it was sent to."""
+
+    fingerprint: str
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an Acceptance has reserved on one UTC day."""
+
+    requests: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class EvidenceRecord:
+    """Where one evidence file is, and what it is about."""
+
+    id: str
+    recorded_at: datetime
+    verdict: str
+    grade: str
+    location: str
+    """Path of the file, or whatever else the writer finds it by."""
+    route: str | None = None
+    public_model: str | None = None
+    account: str | None = None
+    revision: int | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON, for listing without opening the file."""

@@ -1,0 +1,197 @@
+"""Conditions and events of manifests, and what is remembered of their secrets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from reconciler.state import tables
+from reconciler.state.database import insert_if_absent, upsert
+from reconciler.state.leases import Leased
+from reconciler.state.model import Condition, Event, Lease, SecretMemory, Status
+from reconciler.state.texts import storable, storable_json
+
+EVENTS_PER_MANIFEST = 100
+"""Different events kept of one manifest; the ones longest unseen go first."""
+
+
+class Statuses(Leased):
+    """The status of every manifest, one row each."""
+
+    def put_status(self, status: Status, lease: Lease) -> Status:
+        """Store a status and return it as stored.
+
+        A condition whose `status` is the one stored before keeps its `last_transition_time`; any other gets the time of
+        now. Raises LeaseLost.
+        """
+        with self._write(lease) as connection:
+            before = _load(connection, status.kind, status.name)
+            stored = _settled(status, before, self._now())
+            upsert(connection, tables.statuses, _to_row(stored))
+        return stored
+
+    def drop_status(self, kind: str, name: str, lease: Lease) -> None:
+        """Forget the status of a manifest that is gone. Raises LeaseLost."""
+        same = (tables.statuses.c.kind == kind) & (tables.statuses.c.name == name)
+        with self._write(lease) as connection:
+            connection.execute(delete(tables.statuses).where(same))
+
+    def status(self, kind: str, name: str) -> Status | None:
+        """Return a manifest's status, or None."""
+        with self._database.read() as connection:
+            return _load(connection, kind, name)
+
+    def statuses(self) -> tuple[Status, ...]:
+        """Return every status, sorted by kind and name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(tables.statuses)).all()
+        return tuple(sorted(map(_from_row, rows), key=lambda status: (status.kind, status.name)))
+
+
+def _settled(status: Status, before: Status | None, now: datetime) -> Status:
+    conditions = []
+    for condition in status.conditions:
+        old = before.condition(condition.type) if before else None
+        since = old.last_transition_time if old and old.status == condition.status else None
+        text = storable(condition.message)
+        conditions.append(replace(condition, message=text, last_transition_time=since or now))
+    return replace(
+        status, conditions=tuple(conditions), proofs=tuple(storable_json(proof) for proof in status.proofs)
+    )
+
+
+def _load(connection: Connection, kind: str, name: str) -> Status | None:
+    same = (tables.statuses.c.kind == kind) & (tables.statuses.c.name == name)
+    row = connection.execute(select(tables.statuses).where(same)).one_or_none()
+    return _from_row(row) if row is not None else None
+
+
+def _to_row(status: Status) -> dict[str, Any]:
+    return {
+        "kind": status.kind,
+        "name": status.name,
+        "api_version": status.api_version,
+        "observed_generation": status.observed_generation,
+        "revision": status.revision,
+        "conditions": [_condition_json(condition) for condition in status.conditions],
+        "proofs": list(status.proofs),
+    }
+
+
+def _condition_json(condition: Condition) -> dict[str, Any]:
+    since = condition.last_transition_time
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observed_generation": condition.observed_generation,
+        "last_transition_time": since.isoformat() if since else None,
+    }
+
+
+def _from_row(row: Row[Any]) -> Status:
+    return Status(
+        api_version=row.api_version,
+        kind=row.kind,
+        name=row.name,
+        observed_generation=row.observed_generation,
+        revision=row.revision,
+        conditions=tuple(_condition(each) for each in row.conditions),
+        proofs=tuple(row.proofs),
+    )
+
+
+def _condition(body: Mapping[str, Any]) -> Condition:
+    since = body["last_transition_time"]
+    return Condition(**{**body, "last_transition_time": datetime.fromisoformat(since) if since else None})
+
+
+class Events(Leased):
+    """What happened, newest first; the same thing again is counted."""
+
+    def add_event(
+        self, kind: str, name: str, event_type: str, reason: str, message: str, lease: Lease | None = None
+    ) -> None:
+        """Record an event of a manifest; `event_type` is "Normal" or "Warning". Raises LeaseLost."""
+        told = storable(message)
+        digest = hashlib.sha256("\0".join((event_type, reason, told)).encode()).hexdigest()
+        columns, now = tables.events.c, self._now()
+        same = (columns.kind == kind) & (columns.name == name)
+        with self._write_maybe_leased(lease) as connection:
+            values = {
+                "kind": kind,
+                "name": name,
+                "digest": digest,
+                "type": event_type,
+                "reason": reason,
+                "message": told,
+            }
+            insert_if_absent(
+                connection, tables.events, {**values, "seen": 0, "first_at": now, "last_at": now}
+            )
+            seen = update(tables.events).where(same, columns.digest == digest)
+            connection.execute(seen.values(seen=columns.seen + 1, last_at=now))
+            kept = select(columns.digest).where(same).order_by(columns.last_at.desc(), columns.digest)
+            connection.execute(
+                delete(tables.events).where(same, columns.digest.not_in(kept.limit(EVENTS_PER_MANIFEST)))
+            )
+
+    def events(self, kind: str | None = None, name: str | None = None, limit: int = 100) -> tuple[Event, ...]:
+        """Return the newest events, newest first; of one kind or manifest when asked."""
+        columns = tables.events.c
+        statement = select(tables.events).order_by(columns.last_at.desc(), columns.digest).limit(limit)
+        if kind is not None:
+            statement = statement.where(columns.kind == kind)
+        if name is not None:
+            statement = statement.where(columns.name == name)
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return tuple(
+            Event(
+                kind=row.kind,
+                name=row.name,
+                type=row.type,
+                reason=row.reason,
+                message=row.message,
+                count=row.seen,
+                first_at=row.first_at,
+                last_at=row.last_at,
+            )
+            for row in rows
+        )
+
+
+class SecretMemories(Leased):
+    """Which secret was last used for what: fingerprints and origins, never values."""
+
+    def secret(self, kind: str, name: str, path: str) -> SecretMemory | None:
+        """Return what is remembered of one secret reference, or None."""
+        return self.secrets().get((kind, name, path))
+
+    def secrets(self) -> dict[tuple[str, str, str], SecretMemory]:
+        """Return everything remembered, by (kind, name, field path)."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(tables.secrets)).all()
+        return {(row.kind, row.name, row.path): SecretMemory(row.fingerprint, row.origin) for row in rows}
+
+    def remember_secret(
+        self, kind: str, name: str, path: str, memory: SecretMemory, lease: Lease | None = None
+    ) -> None:
+        """Remember a secret's fingerprint and where it was sent. Raises LeaseLost."""
+        values = {"kind": kind, "name": name, "path": path}
+        with self._write_maybe_leased(lease) as connection:
+            told = {"fingerprint": memory.fingerprint, "origin": memory.origin}
+            upsert(connection, tables.secrets, {**values, **told})
+
+    def forget_secret(self, kind: str, name: str, path: str, lease: Lease | None = None) -> None:
+        """Drop a memory; nothing happens when there is none. Raises LeaseLost."""
+        columns = tables.secrets.c
+        same = (columns.kind == kind) & (columns.name == name) & (columns.path == path)
+        with self._write_maybe_leased(lease) as connection:
+            connection.execute(delete(tables.secrets).where(same))
