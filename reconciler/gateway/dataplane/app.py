@@ -1,0 +1,113 @@
+"""The data plane as a raw ASGI application: no framework on the request path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import unquote
+from uuid import uuid4
+
+import msgspec
+
+from reconciler.gateway.contract import DecisionLog, ProbeTokens, RevisionSource, UpstreamClient
+from reconciler.gateway.dataplane import errors, models
+from reconciler.gateway.dataplane.caller import identify
+from reconciler.gateway.dataplane.endpoints import ENDPOINTS, MODELS
+from reconciler.gateway.dataplane.errors import Problem, Protocol
+from reconciler.gateway.dataplane.exchange import Exchange
+from reconciler.gateway.dataplane.headers import Headers, find
+from reconciler.gateway.dataplane.inbound import Receive, Scope, Send
+from reconciler.gateway.dataplane.settings import DataPlaneSettings
+from reconciler.gateway.runtime.plane import Runtime
+
+
+class DataPlane:
+    """An ASGI application for everything under `/v1`. Its parts are handed in; it owns none and closes none."""
+
+    def __init__(
+        self,
+        *,
+        revisions: RevisionSource,
+        runtime: Runtime,
+        upstream: UpstreamClient,
+        log: DecisionLog,
+        tokens: ProbeTokens,
+        settings: DataPlaneSettings,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.revisions = revisions
+        self.runtime = runtime
+        self.upstream = upstream
+        self.log = log
+        self.tokens = tokens
+        self.settings = settings
+        self.clock = clock
+        self.monotonic = monotonic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is not None and method == "POST":
+            await Exchange(self, endpoint, scope, receive, send).run()
+            return
+        protocol: Protocol = "anthropic" if find(scope["headers"], b"anthropic-version") else "openai"
+        request_id = uuid4().hex
+        try:
+            if path != MODELS and not path.startswith(MODELS + "/"):
+                known = endpoint is not None
+                raise _not_allowed() if known else Problem(404, "not_found", "There is no such path")
+            if method not in ("GET", "HEAD"):
+                raise _not_allowed()
+            body = await self._models(scope["headers"], path, anthropic=protocol == "anthropic")
+        except Problem as problem:
+            shaped = errors.shape(protocol, problem, request_id)
+            await _answer(send, problem.status, shaped.headers, shaped.body)
+            return
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
+        await _answer(send, 200, headers, b"" if method == "HEAD" else body)
+
+    async def _models(self, headers: Headers, path: str, *, anthropic: bool) -> bytes:
+        caller = await identify(headers, self.revisions, self.tokens)
+        if path in (MODELS, MODELS + "/"):
+            return msgspec.json.encode(models.listing(caller, anthropic=anthropic))
+        return msgspec.json.encode(
+            models.one(caller, unquote(path.removeprefix(MODELS + "/")), anthropic=anthropic)
+        )
+
+
+def create_data_plane(
+    *,
+    revisions: RevisionSource,
+    runtime: Runtime,
+    upstream: UpstreamClient,
+    log: DecisionLog,
+    tokens: ProbeTokens,
+    settings: DataPlaneSettings | None = None,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> DataPlane:
+    """Return the data plane. `clock` gives seconds since the epoch, `monotonic` seconds for durations."""
+    return DataPlane(
+        revisions=revisions,
+        runtime=runtime,
+        upstream=upstream,
+        log=log,
+        tokens=tokens,
+        settings=settings or DataPlaneSettings(),
+        clock=clock,
+        monotonic=monotonic,
+    )
+
+
+def _not_allowed() -> Problem:
+    return Problem(405, "method_not_allowed", "This path does not take that method")
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

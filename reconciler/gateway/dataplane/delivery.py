@@ -1,0 +1,94 @@
+"""Handing a host's answer to the client: whole when it is a document, event by event when it is a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from reconciler.gateway.contract import UpstreamResponse
+from reconciler.gateway.dataplane import errors
+from reconciler.gateway.dataplane.errors import Problem
+from reconciler.gateway.dataplane.headers import find, towards_client
+from reconciler.gateway.dataplane.inbound import Inbound
+from reconciler.gateway.dataplane.outbound import Outbound
+
+if TYPE_CHECKING:
+    from reconciler.gateway.dataplane.exchange import Exchange
+
+Ready = Callable[[], Awaitable[None]]
+
+
+class Delivery:
+    """One answer on its way. Until `exchange.head_sent`, a failure may still go to another route."""
+
+    def __init__(self, exchange: Exchange, inbound: Inbound, response: UpstreamResponse) -> None:
+        self._exchange = exchange
+        self._response = response
+        self._outbound = Outbound(exchange.endpoint.protocol, inbound.model)
+
+    async def run(self, ready: Ready) -> None:
+        """Send the answer; `ready` is awaited just before the first byte. Raises UpstreamFailed."""
+        headers = self._response.headers
+        kind = (find(headers, b"content-type") or "").partition(";")[0].strip().lower()
+        readable = (find(headers, b"content-encoding") or "identity").lower() == "identity"
+        if readable and kind == "text/event-stream":
+            await self._stream(ready, self._outbound.events)
+        elif readable and (kind.endswith("json") or not kind):
+            await self._document(ready)
+        else:
+            await self._stream(ready, bytes)
+
+    async def _document(self, ready: Ready) -> None:
+        exchange = self._exchange
+        body = self._outbound.document(await self._response.read(exchange.plane.settings.max_answer_bytes))
+        await ready()
+        self._note(self._response.status)
+        await exchange.store_probe_row()
+        headers = self._headers()
+        headers.append((b"content-length", str(len(body)).encode()))
+        await exchange.start(self._response.status, headers)
+        await exchange.send_body(body, more=False)
+
+    async def _stream(self, ready: Ready, rewrite: Callable[[bytes], bytes]) -> None:
+        """Send chunks as they come. Until the first one, the next route may still answer instead."""
+        exchange = self._exchange
+        chunks = self._response.chunks()
+        first = await _next(chunks)
+        await ready()
+        exchange.row.status = self._response.status
+        await exchange.start(self._response.status, self._headers())
+        chunk: bytes | None = first
+        while chunk is not None:
+            ripe = rewrite(chunk)
+            if ripe:
+                await exchange.send_body(ripe, more=True)
+            chunk = await _next(chunks)
+        await self._end(self._outbound.rest())
+
+    async def end_broken(self) -> None:
+        """Tell the client that a stream which had begun broke off. Of a line that was cut short nothing is sent."""
+        exchange = self._exchange
+        problem = Problem(502, "upstream_broke_off", "The answer broke off before its end")
+        await self._end(errors.stream_event(exchange.endpoint.protocol, problem, exchange.request_id))
+
+    async def _end(self, last: bytes) -> None:
+        self._note(self._response.status)
+        await self._exchange.store_probe_row()
+        await self._exchange.send_body(last, more=False)
+
+    def _note(self, status: int) -> None:
+        row = self._exchange.row
+        row.status = status
+        row.input_tokens = self._outbound.input_tokens
+        row.output_tokens = self._outbound.output_tokens
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        exchange = self._exchange
+        headers = towards_client(self._response.headers, exchange.request_id)
+        if exchange.endpoint.protocol == "anthropic":
+            headers.append((b"request-id", exchange.request_id.encode()))
+        return headers
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)

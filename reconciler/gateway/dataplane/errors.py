@@ -1,0 +1,86 @@
+"""Errors in the shape that the client's protocol expects, always with our request id."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Protocol = Literal["openai", "responses", "anthropic"]
+
+# Source: https://platform.openai.com/docs/guides/error-codes and https://docs.anthropic.com/en/api/errors
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+
+
+class Problem(Exception):
+    """A request that ends in an error of ours. `code` is a fixed word; `message` is for people, free of secrets."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Shaped(NamedTuple):
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def shape(protocol: Protocol, problem: Problem, request_id: str) -> Shaped:
+    """Return headers and body of the error answer."""
+    body = msgspec.json.encode(_object(protocol, problem, request_id))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if protocol == "anthropic":
+        headers.append((b"request-id", request_id.encode()))
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if problem.retry_after_s is not None:
+        headers.append((b"retry-after", str(problem.retry_after_s).encode()))
+    return Shaped(headers, body)
+
+
+def stream_event(protocol: Protocol, problem: Problem, request_id: str) -> bytes:
+    """Return the event that ends a stream which broke after it had begun.
+
+    The blank line in front ends whatever event was cut short. SDKs raise on it.
+    """
+    if protocol == "responses":
+        flat = {
+            "type": "error",
+            "code": problem.code,
+            "message": _message(problem, request_id),
+            "param": None,
+        }
+        return b"\n\nevent: error\ndata: " + msgspec.json.encode(flat) + b"\n\n"
+    data = msgspec.json.encode(_object(protocol, problem, request_id))
+    return (b"\n\nevent: error\ndata: " if protocol == "anthropic" else b"\n\ndata: ") + data + b"\n\n"
+
+
+def _object(protocol: Protocol, problem: Problem, request_id: str) -> dict[str, object]:
+    message = _message(problem, request_id)
+    if protocol == "anthropic":
+        kind = _ANTHROPIC_TYPES.get(problem.status, _otherwise(problem.status, "api_error"))
+        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+    kind = _OPENAI_TYPES.get(problem.status, _otherwise(problem.status, "server_error"))
+    return {"error": {"message": message, "type": kind, "param": None, "code": problem.code}}
+
+
+def _otherwise(status: int, server: str) -> str:
+    return server if status >= 500 else "invalid_request_error"
+
+
+def _message(problem: Problem, request_id: str) -> str:
+    return f"{problem.message} (request id {request_id})"

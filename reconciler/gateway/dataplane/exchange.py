@@ -1,0 +1,240 @@
+"""One request from arrival to its decision row: who calls, what is asked, which route answers, what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from reconciler.gateway.contract import DecisionRow, JsonObject
+from reconciler.gateway.dataplane import errors
+from reconciler.gateway.dataplane.caller import Caller, identify
+from reconciler.gateway.dataplane.endpoints import Endpoint
+from reconciler.gateway.dataplane.errors import Problem
+from reconciler.gateway.dataplane.failover import Failover
+from reconciler.gateway.dataplane.headers import find
+from reconciler.gateway.dataplane.inbound import (
+    ClientGone,
+    Inbound,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    too_large,
+)
+from reconciler.gateway.runtime.plane import rfc3339
+
+if TYPE_CHECKING:
+    from reconciler.gateway.dataplane.app import DataPlane
+
+CLIENT_CLOSED = 499
+"""Status in the row of a request whose client left before it got a status. Source: nginx's own code for it."""
+
+
+class Exchange:
+    """Serves one request. Whatever happens, the row is finished and what was counted is given back."""
+
+    def __init__(
+        self, plane: DataPlane, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.plane = plane
+        self.endpoint = endpoint
+        self.scope = scope
+        self.request_id = uuid4().hex
+        self.caller: Caller | None = None
+        self.head_sent = False
+        """A byte has reached the client, or is about to: from here on nothing is replayed."""
+        self._receive = receive
+        self._send = send
+        self._started = plane.monotonic()
+        self._at = plane.clock()
+        self._admitted = False
+        self._attempts: list[JsonObject] = []
+        self._attempt_began: float | None = None
+        self._row: DecisionRow | None = None
+        self._row_stored = False
+        self._left = False
+        """The client went away."""
+
+    @property
+    def row(self) -> DecisionRow:
+        """The request's row; there once the caller is known."""
+        assert self._row is not None
+        return self._row
+
+    async def run(self) -> None:
+        """Serve the request to its end."""
+        watch: asyncio.Task[None] | None = None
+        try:
+            inbound = await self._arrive()
+            watch = self._watch_client()
+            await self._serve(inbound)
+        except ClientGone:
+            self._gone()
+        except asyncio.CancelledError:
+            self._gone()
+            if not self._left:
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+        finally:
+            if watch is not None:
+                watch.cancel()
+            await self._finish()
+
+    async def _arrive(self) -> Inbound | None:
+        """Return the request once it is known, allowed and read; None when it has been answered with an error."""
+        try:
+            self.caller = await identify(self.scope["headers"], self.plane.revisions, self.plane.tokens)
+            self._row = self._new_row(self.caller)
+            self.plane.runtime.enter(self.caller.revision.info.revision)
+            await self._admit(self.caller)
+            inbound = Inbound(await self._body())
+            self.row.public_model = inbound.model
+            self.row.stream = inbound.stream
+        except Problem as problem:
+            await self.refuse(problem)
+            return None
+        return inbound
+
+    async def _serve(self, inbound: Inbound | None) -> None:
+        if inbound is None or self.caller is None:
+            return
+        try:
+            await Failover(self, self.caller, inbound).run()
+        except Problem as problem:
+            await self.refuse(problem)
+
+    def _new_row(self, caller: Caller) -> DecisionRow:
+        grant = caller.grant
+        return DecisionRow(
+            request_id=self.request_id,
+            at=rfc3339(self._at),
+            revision=caller.revision.info.revision,
+            managed_key=caller.key.name,
+            logical_group="",
+            public_model="",
+            endpoint=self.endpoint.path,
+            session=None,
+            route_id=None,
+            shadow_host_id=None,
+            shadow_group_id=None,
+            shadow_model=None,
+            gateway_key_source=None,
+            status=0,
+            upstream_status=None,
+            correlation_id=None,
+            attempts=self._attempts,
+            cause="denied",
+            duration_ms=0.0,
+            probe=grant.token_id if grant is not None else None,
+            namespace=caller.namespace,
+        )
+
+    async def _admit(self, caller: Caller) -> None:
+        """Hold the managed key's limits against the request. Probes have its entitlements, not its limits."""
+        limits = caller.key.limits
+        if caller.grant is not None or (
+            limits.requests_per_minute is None and limits.concurrent_requests is None
+        ):
+            return
+        wait_s = await self.plane.runtime.backend.admit(
+            caller.key.name,
+            requests_per_minute=limits.requests_per_minute,
+            concurrent=limits.concurrent_requests,
+        )
+        if wait_s is not None:
+            raise Problem(
+                429,
+                "rate_limit_exceeded",
+                "This API key's limit is reached",
+                retry_after_s=max(1, -int(-wait_s // 1)),
+            )
+        self._admitted = True
+
+    async def _body(self) -> bytes:
+        headers, settings = self.scope["headers"], self.plane.settings
+        if (find(headers, b"content-encoding") or "identity").lower() != "identity":
+            raise Problem(415, "unsupported_encoding", "Send the request body without Content-Encoding")
+        declared = find(headers, b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > settings.max_body_bytes:
+            raise too_large(settings.max_body_bytes)
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                return await read_body(self._receive, limit=settings.max_body_bytes)
+        except TimeoutError as error:
+            raise Problem(408, "request_timeout", "The request body did not arrive in time") from error
+
+    def _watch_client(self) -> asyncio.Task[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        return asyncio.get_running_loop().create_task(self._until_gone(task))
+
+    async def _until_gone(self, serving: asyncio.Task[None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        serving.cancel()
+
+    def _gone(self) -> None:
+        if self._row is not None and not self.head_sent:
+            self._row.status = CLIENT_CLOSED
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with an error of ours."""
+        shaped = errors.shape(self.endpoint.protocol, problem, self.request_id)
+        if self._row is not None:
+            self._row.status = problem.status
+            await self.store_probe_row()
+        await self.start(problem.status, shaped.headers)
+        await self.send_body(shaped.body, more=False)
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the head of the answer."""
+        self.head_sent = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_body(self, body: bytes, *, more: bool) -> None:
+        """Send a part of the body; waits while the client is slower than the host."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def store_probe_row(self) -> None:
+        """Store the row of a probe now, because its answer is about to end. Rows of users are never waited for."""
+        if self.row.probe is not None and not self._row_stored:
+            self._row_stored = True
+            self._time_row()
+            await self.plane.log.put_now(self.row)
+
+    def begin_attempt(self, record: JsonObject) -> None:
+        """Enter an attempt into the row; its duration runs until `end_attempt` or the row is stored."""
+        self._attempts.append(record)
+        self._attempt_began = self.plane.monotonic()
+
+    def end_attempt(self) -> None:
+        """Stop the clock of the attempt under way; nothing happens when none is."""
+        if self._attempt_began is not None:
+            self._attempts[-1]["duration_ms"] = self._since(self._attempt_began)
+            self._attempt_began = None
+
+    def earlier_failure(self) -> str | None:
+        """Return the failure class of the attempt before the present one, or None when there was none."""
+        return self._attempts[-2]["failure_class"] if len(self._attempts) > 1 else None
+
+    def _since(self, began: float) -> float:
+        return round((self.plane.monotonic() - began) * 1000, 3)
+
+    def _time_row(self) -> None:
+        self.end_attempt()
+        self.row.duration_ms = self._since(self._started)
+
+    async def _finish(self) -> None:
+        if self._row is None or self.caller is None:
+            return
+        if not self._row_stored:
+            self._time_row()
+            self.plane.log.put(self._row)
+        self.plane.runtime.leave(self.caller.revision.info.revision)
+        if self._admitted:
+            limit = self.caller.key.limits.concurrent_requests
+            await self.plane.runtime.backend.leave(self.caller.key.name, concurrent=limit)

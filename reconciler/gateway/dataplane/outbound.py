@@ -1,0 +1,136 @@
+"""The host's answer: `model` rewritten back to the public name, token counts read, every other byte kept."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+
+from reconciler.gateway.dataplane.inbound import splice_model
+
+_INNER = {"openai": None, "responses": "response", "anthropic": "message"}
+"""Where a protocol's stream events carry an answer inside an event."""
+_MOST_HELD = 4 * 1024 * 1024
+"""Longest part of a line that is held back for its end to come."""
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Answer(msgspec.Struct):
+    model: msgspec.Raw | None = None
+    usage: msgspec.Raw | None = None
+    response: msgspec.Raw | None = None
+    message: msgspec.Raw | None = None
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_usage = msgspec.json.Decoder(_Usage)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_Malformed = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Outbound:
+    """Rewrites one answer; `input_tokens` and `output_tokens` are what it said it used, None when it did not say."""
+
+    __slots__ = ("_held", "_inner", "_passing", "_public", "input_tokens", "output_tokens")
+
+    def __init__(self, protocol: str, public_model: str) -> None:
+        self._public = msgspec.json.encode(public_model)
+        self._inner = _INNER[protocol]
+        self._held = b""
+        self._passing = False
+        """The present line is too long to hold: the rest of it goes through as it is."""
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+
+    def document(self, body: bytes) -> bytes:
+        """Return a JSON answer as the client should see it. What is no JSON object comes back unchanged."""
+        try:
+            answer = _answer.decode(body)
+        except _Malformed:
+            return body
+        self._count(answer.usage)
+        inner = getattr(answer, self._inner) if self._inner is not None else None
+        if answer.model is not None and _is_text(answer.model):
+            return self._replace(body, answer.model)
+        return self._document_inside(body, inner) if inner is not None else body
+
+    def _document_inside(self, body: bytes, inner: msgspec.Raw) -> bytes:
+        """Rewrite the model of the answer inside a stream event (`response.created`, `message_start`)."""
+        try:
+            answer = _answer.decode(inner)
+        except _Malformed:
+            return body
+        self._count(answer.usage)
+        if answer.model is None or not _is_text(answer.model):
+            return body
+        spliced = splice_model(body, bytes(answer.model), self._public)
+        if spliced is not None:
+            return spliced
+        rewritten = self._replace(bytes(inner), answer.model)
+        return msgspec.json.encode({**_fields.decode(body), self._inner: msgspec.Raw(rewritten)})
+
+    def _replace(self, body: bytes, model: msgspec.Raw) -> bytes:
+        old = bytes(model)
+        if old == self._public:
+            return body
+        spliced = splice_model(body, old, self._public)
+        if spliced is not None:
+            return spliced
+        return msgspec.json.encode({**_fields.decode(body), "model": msgspec.Raw(self._public)})
+
+    def _count(self, raw: msgspec.Raw | None) -> None:
+        if raw is None:
+            return
+        with contextlib.suppress(*_Malformed):  # usage in another shape is no reason to fail an answer
+            usage = _usage.decode(raw)
+            came_in = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+            went_out = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
+            self.input_tokens = self.input_tokens if came_in is None else came_in
+            self.output_tokens = self.output_tokens if went_out is None else went_out
+
+    def events(self, chunk: bytes) -> bytes:
+        """Return what of an event stream may be sent on now; a line without its end is held back."""
+        if self._passing:
+            return self._pass(chunk)
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            return self._hold(chunk)
+        whole, self._held = self._held + chunk[:end], chunk[end:]
+        if b'"model"' not in whole and b'"usage"' not in whole:
+            return whole
+        return b"\n".join([self._line(line) for line in whole.split(b"\n")])
+
+    def _hold(self, chunk: bytes) -> bytes:
+        self._held += chunk
+        if len(self._held) <= _MOST_HELD:
+            return b""
+        self._passing = True
+        return self.rest()
+
+    def _pass(self, chunk: bytes) -> bytes:
+        end = chunk.find(b"\n") + 1
+        if not end:
+            return chunk
+        self._passing = False
+        return chunk[:end] + self.events(chunk[end:])
+
+    def rest(self) -> bytes:
+        """Return what is still held back, at the proper end of a stream."""
+        held, self._held = self._held, b""
+        return self._line(held) if held.startswith(b"data:") else held
+
+    def _line(self, line: bytes) -> bytes:
+        if not line.startswith(b"data:") or (b'"model"' not in line and b'"usage"' not in line):
+            return line
+        start = line.find(b"{")
+        return line[:start] + self.document(line[start:]) if start >= 0 else line
+
+
+def _is_text(raw: msgspec.Raw) -> bool:
+    return bytes(raw).startswith(b'"')

@@ -1,0 +1,66 @@
+"""The rows that a request leaves behind: its decision, the sticky audit and failover events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reconciler.gateway.contract import DecisionLog, DecisionRow, JsonObject
+from reconciler.gateway.runtime.backend import BindingKey
+from reconciler.gateway.runtime.plane import rfc3339
+
+
+class Trail:
+    """Writes the audit of one request. Every row carries `at`, `request_id`, `route_id`, `namespace` and `probe`.
+
+    sticky: event (bind, hit, rebind, expire), cause, previous_route_id and the binding's key.
+    failover: from_route_id, to_route_id (None: nothing was left), cause and the binding's key (session None: none).
+    """
+
+    __slots__ = ("_clock", "_log", "_row")
+
+    def __init__(self, log: DecisionLog, row: DecisionRow, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._row = row
+        self._clock = clock
+
+    def sticky(
+        self, event: str, key: BindingKey, route: str, *, cause: str = "", before: str | None = None
+    ) -> None:
+        """Add a row to the sticky audit."""
+        row = self._row
+        self._log.audit(
+            "sticky",
+            {
+                "at": rfc3339(self._clock()),
+                "request_id": row.request_id,
+                "event": event,
+                "cause": cause,
+                "logical_group": key.logical_group,
+                "public_model": key.public_model,
+                "managed_key": key.managed_key,
+                "session": key.session,
+                "route_id": route,
+                "previous_route_id": before,
+                "namespace": row.namespace,
+                "probe": row.probe,
+            },
+        )
+
+    def failover(self, left: str, to: str | None, cause: str) -> None:
+        """Add a failover event."""
+        row = self._row
+        event: JsonObject = {
+            "at": rfc3339(self._clock()),
+            "request_id": row.request_id,
+            "route_id": to,
+            "from_route_id": left,
+            "to_route_id": to,
+            "cause": cause,
+            "logical_group": row.logical_group,
+            "public_model": row.public_model,
+            "managed_key": row.managed_key,
+            "session": row.session,
+            "namespace": row.namespace,
+            "probe": row.probe,
+        }
+        self._log.audit("failover", event)

@@ -1,0 +1,120 @@
+"""The kept client: aiohttp behind `contract.UpstreamClient`. For odd upstreams, and the yardstick for our own pool."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+
+import aiohttp
+from yarl import URL
+
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+
+HEADER_CAP = 64 * 1024
+_SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_READ_AHEAD = 256 * 1024
+
+
+class AiohttpUpstream:
+    """Keeps `contract.UpstreamClient`. Follows no redirect, ignores proxy variables, keeps no cookies."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = 60.0) -> None:
+        self._tls = tls
+        self._keep_alive_s = keep_alive_s
+        self._session: aiohttp.ClientSession | None = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """Return the session, made at first use because it belongs to the running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=self._keep_alive_s, ssl=self._tls if self._tls else True
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                skip_auto_headers=_SKIPPED,
+                read_bufsize=_READ_AHEAD,
+                max_line_size=HEADER_CAP,
+                max_field_size=HEADER_CAP,
+            )
+        return self._session
+
+    async def send(self, request: UpstreamRequest) -> AiohttpResponse:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout_s)
+        with _translated():
+            async with asyncio.timeout(request.first_byte_timeout_s + request.connect_timeout_s):
+                response = await self._opened().request(
+                    request.method,
+                    URL(request.origin + request.path, encoded=True),
+                    data=request.body,
+                    headers=[
+                        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers
+                    ],
+                    timeout=timeout,
+                    allow_redirects=False,
+                )
+        return AiohttpResponse(response, idle_timeout_s=request.idle_timeout_s)
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+class AiohttpResponse:
+    """Keeps `contract.UpstreamResponse`."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, idle_timeout_s: float) -> None:
+        self._response = response
+        self._idle_timeout_s = idle_timeout_s
+        self.status = response.status
+        self.headers: Sequence[tuple[bytes, bytes]] = [
+            (bytes(name).lower(), bytes(value)) for name, value in response.raw_headers
+        ]
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await self._next():
+            yield chunk
+
+    async def _next(self) -> bytes:
+        with _translated(idle=True):
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await self._response.content.readany()
+
+    async def read(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise UpstreamFailed("too-large", sent=True)
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def aclose(self) -> None:
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@contextmanager
+def _translated(*, idle: bool = False) -> Iterator[None]:
+    """Turn aiohttp's errors into ours, in one place."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise UpstreamFailed("connect-timeout", sent=False) from error
+    except TimeoutError as error:
+        raise UpstreamFailed("idle-timeout" if idle else "first-byte-timeout", sent=True) from error
+    except aiohttp.ClientConnectorError as error:
+        raise UpstreamFailed("refused", sent=False) from error
+    except aiohttp.ClientResponseError as error:
+        raise UpstreamFailed("malformed", sent=True) from error
+    except aiohttp.ClientPayloadError as error:
+        raise UpstreamFailed("truncated", sent=True) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamFailed("truncated" if idle else "reset", sent=True) from error
