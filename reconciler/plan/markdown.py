@@ -111,13 +111,14 @@ _RISKS = {Risk.HIGH: "**high**", Risk.MEDIUM: "medium", Risk.LOW: "low", Risk.NO
 
 
 def _impact_line(row: ImpactRow) -> str:
-    cells = (code(row.logical_group), code(row.public_model), _candidates(row.before), _candidates(row.after))
+    before, after = _candidates(row.before, "nobody"), _candidates(row.after, "**nobody**")
+    cells = (code(row.logical_group), code(row.public_model), before, after)
     return f"| {' | '.join(cells)} |"
 
 
-def _candidates(candidates: Sequence[Candidate]) -> str:
+def _candidates(candidates: Sequence[Candidate], nobody: str) -> str:
     if not candidates:
-        return "**nobody**"
+        return nobody
     shown = [
         f"{number}. {code(each.route)} → {code(f'{each.shadow_host}/{each.shadow_group}')} "
         f"as {code(each.shadow_model)} (priority {each.priority}, weight {each.weight})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from reconciler.manifest import Location
@@ -106,7 +106,7 @@ def digest(made: Plan) -> str:
     """
     said = [
         [_bare(change) for change in made.changes],
-        [[row.logical_group, row.public_model, row.before, row.after] for row in made.impact],
+        [astuple(row) for row in made.impact],
         [[each.key, each.reason, each.message] for each in made.skipped],
         made.warnings,
         made.base_revision,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from reconciler.errors import LeaseLost
 from reconciler.state import tables
@@ -93,18 +93,27 @@ class Leases(Leased):
         """Return the lease as it is held now, by whomever; None when it is free or has ended."""
         with self._database.read() as connection:
             row = _row(connection, lock=False)
-        free = row.holder is None or row.expires_at <= self._now()
-        return None if free else Lease(row.fence, row.holder, row.expires_at)
+        if row.holder is None or row.expires_at <= self._now():
+            return None
+        return Lease(row.fence, row.holder, row.expires_at)
 
 
-def _row(connection: Connection, *, lock: bool = True, shared: bool = False) -> Row[Any]:
+class _Held(NamedTuple):
+    """The lease's row."""
+
+    holder: str | None
+    fence: int
+    expires_at: datetime
+
+
+def _row(connection: Connection, *, lock: bool = True, shared: bool = False) -> _Held:
     # SQLite has no row locks and needs none: a writing transaction is alone. PostgreSQL's shared lock lets the holder
     # write from several threads, and keeps a new holder out until they are done.
     statement = select(tables.lease.c.holder, tables.lease.c.fence, tables.lease.c.expires_at)
-    return connection.execute(statement.with_for_update(read=shared) if lock else statement).one()
+    return _Held(*connection.execute(statement.with_for_update(read=shared) if lock else statement).one())
 
 
-def _require(row: Row[Any], lease: Lease, now: datetime | None) -> None:
+def _require(row: _Held, lease: Lease, now: datetime | None) -> None:
     if row.fence != lease.fence:
         other = f"{row.holder!r} has it" if row.holder else "somebody had it since"
         raise LeaseLost(f"lost the lease {lease.fence}: {other} (fence {row.fence})", hint=_HINT)
