@@ -103,7 +103,7 @@ class _Loading:
             return
         first = self.items.get((kind, resource.name))
         if first is None:
-            self.items[(kind, resource.name)] = Loaded(resource, places.values)
+            self.items[(kind, resource.name)] = Loaded(resource, places.values, places.keys)
             return
         message = f"{kind} {quote(resource.name)} stands already at {first.at(('metadata', 'name'))}"
         place = subject.at(("metadata", "name"))

@@ -43,12 +43,18 @@ class Loaded:
     resource: Resource
     locations: Mapping[Path, Location]
     """Field path from the document's root, in YAML spelling, to its place; () is the document itself."""
+    keys: Mapping[Path, Location] = field(default_factory=dict)
+    """Path of each entry of a mapping to the place of its key."""
 
     def at(self, path: Path = ()) -> Location:
         """Return the place of `path`, or of the nearest parent that has one."""
         while path not in self.locations:
             path = path[:-1]
         return self.locations[path]
+
+    def at_key(self, path: Path) -> Location:
+        """Return the place of a mapping's key, or of the nearest parent that has a place."""
+        return self.keys.get(path) or self.at(path)
 
 
 @dataclass(frozen=True)

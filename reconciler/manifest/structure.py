@@ -1,53 +1,26 @@
-"""The structural pass: one document against its kind's JSON Schema, then its pydantic model, in words for people."""
+"""The structural pass: one document against its kind's JSON Schema, then against its pydantic model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError as SchemaError
 from pydantic import ValidationError
 
-from reconciler.manifest import meta, schema
-from reconciler.manifest.manifest_set import Location, Path, Problem
-from reconciler.manifest.meta import API_VERSION, KINDS, Resource
-from reconciler.manifest.nodes import Places
-from reconciler.manifest.quote import did_you_mean, dotted, quote
+from reconciler.manifest import schema
+from reconciler.manifest.manifest_set import Path, Problem
+from reconciler.manifest.meta import KINDS, Resource
+from reconciler.manifest.misfits import BETWEEN_FIELDS, Finding, Subject, against_schema, finding
+from reconciler.manifest.quote import dotted
 
-
-@dataclass(frozen=True)
-class Subject:
-    """The document being checked: its kind, how messages call it, and where its fields are."""
-
-    kind: str
-    called: str
-    places: Places
-
-    def at(self, path: Path) -> Location:
-        """Return the place of a value, or of the nearest parent that has one."""
-        while path not in self.places.values:
-            path = path[:-1]
-        return self.places.values[path]
-
-    def at_key(self, path: Path) -> Location:
-        """Return the place of a mapping's key, or of the nearest parent's value."""
-        return self.places.keys.get(path) or self.at(path)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A problem and the path it is about, so that nothing is said twice."""
-
-    path: Path
-    problem: Problem
+__all__ = ["Subject", "build"]
 
 
 def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resource | None, list[Problem]]:
     """Return the typed resource, or None and everything that is wrong with the document's structure."""
-    findings = list(against_schema(_validator(kind), value, subject))
+    findings = _without_misspelt(against_schema(_validator(kind), value, subject, leave_out=BETWEEN_FIELDS))
     try:
         resource = KINDS[kind].model_validate(value)
     except ValidationError as error:
@@ -55,7 +28,14 @@ def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resour
     else:
         if not findings:
             return resource, []
-    return None, [finding.problem for finding in findings]
+    return None, [found.problem for found in findings]
+
+
+def _without_misspelt(findings: Iterable[Finding]) -> list[Finding]:
+    """Leave out the missing field that an unknown one was meant to be: both have one mend."""
+    all_found = list(findings)
+    meant = {found.meant for found in all_found if found.meant is not None}
+    return [found for found in all_found if found.problem.rule != "missing-field" or found.path not in meant]
 
 
 @cache
@@ -63,241 +43,18 @@ def _validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator(schema.inlined(kind))
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """One place where a value does not fit a JSON Schema: the keyword that says so, and what it asks for."""
-
-    keyword: str
-    asked: Any
-    value: Any
-    schema: Mapping[str, Any]
-    path: Path
-
-
-def against_schema(
-    validator: Draft202012Validator, value: object, subject: Subject, *, under: Path = ()
-) -> Iterator[Finding]:
-    """Yield what a JSON Schema finds wrong with `value`, which stands at the path `under` of the document."""
-    missing: set[Path] = set()
-    for misfit in map(partial(_misfit, under), _leaves(validator.iter_errors(value))):
-        if misfit.keyword == "required":
-            if misfit.path in missing:
-                continue
-            missing.add(misfit.path)
-        explain = _EXPLAIN.get(misfit.keyword)
-        if explain is not None:
-            yield from explain(misfit, subject)
-        elif misfit.keyword not in _LEFT_TO_PYDANTIC:
-            yield _finding(
-                misfit.path, subject, "bad-value", f"does not fit the schema ({misfit.keyword})", ""
-            )
-
-
-def _leaves(errors: Iterable[SchemaError]) -> Iterator[SchemaError]:
-    """Replace "neither X nor null" by what is wrong with X."""
-    for error in errors:
-        branches: Any = error.validator_value
-        if error.validator == "anyOf" and {"type": "null"} in branches:
-            null = branches.index({"type": "null"})
-            yield from _leaves(inner for inner in error.context or [] if inner.schema_path[0] != null)
-        else:
-            yield error
-
-
-def _misfit(under: Path, error: SchemaError) -> Misfit:
-    asked: Any = error.validator_value
-    part = error.schema if isinstance(error.schema, Mapping) else {}
-    return Misfit(str(error.validator), asked, error.instance, part, (*under, *error.absolute_path))
-
-
-def _finding(path: Path, subject: Subject, rule: str, says: str, fix: str) -> Finding:
-    message = f"{subject.called}: {dotted(path)} {says}"
-    return Finding(path, Problem(subject.at(path), rule, message, fix))
-
-
-def _unknown_fields(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    known = list(misfit.schema.get("properties", {}))
-    for field in misfit.value:
-        if field in known:
-            continue
-        here = (*misfit.path, field)
-        message = f"{subject.called}: {quote(field)} is not a field of {dotted(misfit.path) or 'a manifest'}"
-        place = subject.at_key(here)
-        yield Finding(here, Problem(place, "unknown-field", message, _field_fix(field, known, subject.kind)))
-
-
-def _field_fix(field: str, known: list[str], kind: str) -> str:
-    elsewhere = _parents(kind).get(field, ())
-    near = did_you_mean(field, known)
-    if elsewhere and (near is None or near.lower() != field.lower()):
-        return f"{field} belongs under {' or '.join(elsewhere)}"
-    return f"did you mean {near}?" if near else f"the fields here are {', '.join(known)}"
-
-
-@cache
-def _parents(kind: str) -> Mapping[str, tuple[str, ...]]:
-    """Return, for every field name of a kind, the paths of the mappings that have it."""
-    found: dict[str, tuple[str, ...]] = {}
-
-    def walk(part: Mapping[str, Any], path: str) -> None:
-        for field, inner in part.get("properties", {}).items():
-            if path:
-                found[field] = (*found.get(field, ()), path)
-            walk(inner, f"{path}.{field}" if path else field)
-        for branch in part.get("anyOf", []):
-            walk(branch, path)
-        if isinstance(part.get("items"), Mapping):
-            walk(part["items"], f"{path}[]")
-
-    walk(schema.inlined(kind), "")
-    return found
-
-
-def _missing_fields(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    for field in misfit.asked:
-        if field not in misfit.value:
-            here = (*misfit.path, field)
-            about = misfit.schema.get("properties", {}).get(field, {}).get("description", "")
-            yield _finding(
-                here, subject, "missing-field", "is missing", f"add {field}{f': {about}' if about else ''}"
-            )
-
-
-def _wrong_type(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    wanted: list[str] = misfit.asked if isinstance(misfit.asked, list) else [misfit.asked]
-    words = " or ".join(_TYPES.get(word, word) for word in wanted if word != "null")
-    value = misfit.value
-    if value is None:
-        yield _finding(
-            misfit.path,
-            subject,
-            "wrong-type",
-            f"is empty; it takes {words}",
-            "give a value, or remove the field",
-        )
-        return
-    yield _finding(
-        misfit.path,
-        subject,
-        "wrong-type",
-        f"takes {words}, not {_type_of(value)}",
-        _type_fix(wanted, value, misfit.path),
-    )
-
-
-def _type_fix(wanted: list[str], value: object, path: Path) -> str:
-    if _is_secret(path) and not isinstance(value, dict):
-        return "a secret never stands in a manifest: write valueFrom: {env: NAME}, with the value in the environment"
-    if "string" in wanted and isinstance(value, bool | int | float):
-        return f'put it in quotes: "{quote(value)}"'
-    if isinstance(value, str) and {"integer", "number", "boolean"} & set(wanted):
-        return "write it without quotes or other characters"
-    if "array" in wanted:
-        return "write a list: each item on a line of its own, after a dash"
-    return ""
-
-
-def _choice(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    allowed = misfit.asked if misfit.keyword == "enum" else [misfit.asked]
-    if misfit.path == ("apiVersion",):
-        fix = f"write apiVersion: {API_VERSION}"
-        message = f"{subject.called}: apiVersion {quote(misfit.value)} is not {API_VERSION}"
-        yield Finding(misfit.path, Problem(subject.at(misfit.path), "api-version", message, fix))
-        return
-    if not isinstance(misfit.value, str) and all(isinstance(word, str) for word in allowed):
-        return  # the type is wrong as well, and said
-    near = did_you_mean(str(misfit.value), map(str, allowed))
-    fix = f"did you mean {near}?" if near else ""
-    says = f"is {_shown(misfit.value, misfit.path)}; it takes {', '.join(map(str, allowed))}"
-    yield _finding(misfit.path, subject, "bad-value", says, fix)
-
-
-def _pattern(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    what, fix = _PATTERNS.get(misfit.asked, (f"text that matches {misfit.asked}", ""))
-    yield _finding(
-        misfit.path, subject, "bad-value", f"is {_shown(misfit.value, misfit.path)}, which is not {what}", fix
-    )
-
-
-def _bound(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    says = _BOUNDS[misfit.keyword].format(misfit.asked)
-    given = f"is {_shown(misfit.value, misfit.path)}; " if isinstance(misfit.value, int | float) else ""
-    yield _finding(misfit.path, subject, "bad-value", f"{given}{says}", "")
-
-
 def _from_pydantic(error: ValidationError, said: list[Finding], subject: Subject) -> Iterator[Finding]:
     """Yield what only the models know: rules between fields, dates that do not exist."""
-    paths = [finding.path for finding in said]
     for detail in error.errors(include_url=False, include_input=False):
         path: Path = tuple(detail["loc"])
-        if any(path[: len(known)] == known for known in paths):
-            continue
+        if detail["type"] != "value_error" and said:
+            continue  # the schema, which is the stricter, has said it
         if detail["type"] == "value_error":
             message = f"{subject.called}: {dotted(path)}: {detail['ctx']['error']}"
             yield Finding(
                 path, Problem(subject.at(path), "conflicting-fields", message, "see this kind's page")
             )
         else:
-            yield _finding(path, subject, "bad-value", f"is not accepted: {detail['msg']}", "")
-
-
-def _shown(value: object, path: Path) -> str:
-    return "a value that is not shown" if _is_secret(path) else quote(value)
-
-
-def _is_secret(path: Path) -> bool:
-    return any(part in _SECRET_FIELDS for part in path)
-
-
-def _type_of(value: object) -> str:
-    names = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "a mapping",
-    }
-    return names[type(value)]
-
-
-_SECRET_FIELDS = frozenset(("valueFrom", "passwordFrom", "adminToken", "adminCredential", "credential"))
-_LEFT_TO_PYDANTIC = frozenset(("oneOf", "not", "minProperties", "maxProperties"))
-"""Rules between fields: in the schemas for editors; the models say them in better words."""
-
-_TYPES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-}
-_PATTERNS = {
-    meta.NAME_PATTERN: ("a name", "use a-z, 0-9 and dashes inside, at most 63 characters"),
-    meta.DURATION_PATTERN: ("a duration", "write a whole number and s, m, h or d, for example 30s"),
-    meta.ENDPOINT_PATTERN: (
-        "an endpoint",
-        "write http://, https:// or embedded://, a host and a path; no user, query or fragment",
-    ),
-    meta.TIMESTAMP_PATTERN: ("a time with a zone", "write it like 2030-01-31T00:00:00Z"),
-}
-_BOUNDS = {
-    "minimum": "the least is {}",
-    "maximum": "the most is {}",
-    "exclusiveMinimum": "it must be more than {}",
-    "exclusiveMaximum": "it must be less than {}",
-    "minLength": "must have {} characters or more",
-    "maxLength": "must not have more than {} characters",
-    "minItems": "needs {} items or more",
-    "maxItems": "must not have more than {} items",
-}
-_EXPLAIN = {
-    "additionalProperties": _unknown_fields,
-    "required": _missing_fields,
-    "type": _wrong_type,
-    "enum": _choice,
-    "const": _choice,
-    "pattern": _pattern,
-    **dict.fromkeys(_BOUNDS, _bound),
-}
+            yield finding(
+                path, subject, "bad-value", f"is not accepted: {detail['msg']}", "see this kind's page"
+            )
