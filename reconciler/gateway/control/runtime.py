@@ -1,0 +1,106 @@
+"""The runtime plane over HTTP: what it learned, and how to make it forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.gateway.contract import LoadedRevision
+from reconciler.gateway.control.calls import Answer, Call, Operation
+from reconciler.gateway.control.context import Context
+from reconciler.gateway.control.models import BindingQuery, NamespaceQuery, RouteState, RouteStates, Rows
+from reconciler.gateway.control.paging import cursor_after, number_of
+from reconciler.gateway.refusals import Missing
+
+
+async def route_states(context: Context, call: Call) -> Answer:
+    """Return the state of every route that is in service or staged."""
+    query: NamespaceQuery = call.query
+    states: dict[str, RouteState] = {}
+    for revision in await _revisions(context):
+        for state in await context.runtime.route_states(revision, query.namespace):
+            states.setdefault(state["route_id"], RouteState(**state))
+    return Answer(RouteStates([states[name] for name in sorted(states)]))
+
+
+async def _revisions(context: Context) -> list[LoadedRevision]:
+    """Return the active revision, then the staged ones: a route in both is shown as it is in service."""
+    live = await context.run(context.storage.revisions.live)
+    loaded = [context.revisions.staged(info.revision) for info in live]
+    return [revision for revision in loaded if revision is not None]
+
+
+async def sticky_bindings(context: Context, call: Call) -> Answer:
+    """Return a page of the live bindings."""
+    query: BindingQuery = call.query
+    bindings = await context.runtime.sticky_bindings(
+        logical_group=query.logical_group, namespace=query.namespace
+    )
+    bindings = sorted(bindings, key=_binding_order)
+    start = number_of(query.cursor) or 0
+    shown = bindings[start : start + query.limit]
+    end = start + len(shown)
+    return Answer(Rows(shown, cursor_after(end) if end < len(bindings) else None))
+
+
+def _binding_order(binding: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(binding[key]) for key in ("logical_group", "public_model", "managed_key", "session"))
+
+
+async def reset_route(context: Context, call: Call) -> Answer:
+    """End a route's cooldown."""
+    query: NamespaceQuery = call.query
+    await context.run(context.storage.check_fence, call.fence)
+    for revision in await _revisions(context):
+        if call.name in revision.configuration.index.routes:
+            await context.runtime.reset(revision, call.name, query.namespace)
+            return Answer(status=204)
+    raise Missing("unknown-object", f"there is no route {call.name!r}")
+
+
+async def drop_namespace(context: Context, call: Call) -> Answer:
+    """Forget a probe's namespace."""
+    await context.run(context.storage.check_fence, call.fence)
+    await context.runtime.drop_namespace(call.path["namespace"])
+    return Answer(status=204)
+
+
+OPERATIONS = (
+    Operation(
+        "listRouteStates",
+        "GET",
+        "/runtime/routes",
+        "Failures and cooldown of every route",
+        route_states,
+        {200: RouteStates},
+        query=NamespaceQuery,
+    ),
+    Operation(
+        "listStickyBindings",
+        "GET",
+        "/runtime/sticky-bindings",
+        "Which session is bound to which route",
+        sticky_bindings,
+        {200: Rows},
+        query=BindingQuery,
+        description="Sessions are keyed hashes.",
+    ),
+    Operation(
+        "resetRoute",
+        "POST",
+        "/runtime/routes/{name}/reset",
+        "End a route's cooldown and forget its failures",
+        reset_route,
+        {204: None},
+        query=NamespaceQuery,
+        problems=(404, 409),
+    ),
+    Operation(
+        "dropNamespace",
+        "DELETE",
+        "/runtime/namespaces/{namespace}",
+        "Forget everything in a probe's namespace",
+        drop_namespace,
+        {204: None},
+        problems=(409,),
+    ),
+)

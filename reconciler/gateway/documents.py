@@ -1,0 +1,154 @@
+"""Configuration documents on their way to and from storage, handled in slices so that requests never wait for them.
+
+A document may hold tens of thousands of objects. Everything here runs in a worker thread and pauses between slices:
+the interpreter lock is free again within a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from reconciler.gateway.refusals import Invalid
+from reconciler.routing.config import Configuration, InvalidConfiguration, parse_steps
+
+SECTIONS = ("logical_groups", "managed_keys", "model_bindings", "routes", "shadow_hosts")
+"""The sections of a document, in the order of its canonical JSON."""
+
+_SLICE = 256
+_PAUSE_S = 0.0002
+"""Long enough that the event loop's thread really gets the lock, short enough not to be felt."""
+_COMPRESSION = 1
+
+KeyVersion = tuple[str, str]
+"""(name, version) of a stored key value."""
+T = TypeVar("T")
+
+_sections_decoder = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_objects_decoder = msgspec.json.Decoder(list[Any])
+
+
+@dataclass(frozen=True)
+class KeyUses:
+    """The stored key values that a configuration names."""
+
+    gateway: frozenset[KeyVersion]
+    managed: frozenset[KeyVersion]
+
+    def packed(self) -> bytes:
+        """Return it as storage keeps it."""
+        body = {"gateway": sorted(self.gateway), "managed": sorted(self.managed)}
+        return zlib.compress(msgspec.json.encode(body), _COMPRESSION)
+
+    @staticmethod
+    def unpacked(packed: bytes) -> KeyUses:
+        """Read what `packed` made."""
+        body = msgspec.json.decode(zlib.decompress(packed), type=dict[str, list[KeyVersion]])
+        return KeyUses(frozenset(body["gateway"]), frozenset(body["managed"]))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A document that can be served, ready to be stored."""
+
+    configuration: Configuration
+    text: bytes
+    """Canonical JSON."""
+    digest: str
+    """`routing.config.digest` of it."""
+
+    @property
+    def key_uses(self) -> KeyUses:
+        return key_uses(self.configuration)
+
+
+def prepare(document: Any) -> Prepared:
+    """Parse a document. Blocks, with pauses. Raises Invalid (`invalid-configuration`) with every problem."""
+    configuration = configure(document)
+    text = canonical(configuration)
+    return Prepared(configuration, text, hashlib.sha256(text).hexdigest())
+
+
+def configure(document: Any) -> Configuration:
+    """Return the indexed configuration of a decoded document. Blocks, with pauses. Raises Invalid."""
+    try:
+        return _paused(parse_steps(document))
+    except InvalidConfiguration as error:
+        raise Invalid(
+            "invalid-configuration", "the configuration can never be served", error.problems
+        ) from error
+
+
+def canonical(configuration: Configuration) -> bytes:
+    """Return the canonical JSON of a configuration: the bytes that its digest is taken of. Blocks, with pauses."""
+    parts = [_section(name, getattr(configuration, name)) for name in SECTIONS]
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _section(name: str, objects: Sequence[Any]) -> bytes:
+    slices = []
+    for start in range(0, len(objects), _SLICE):
+        slices.append(msgspec.json.encode(objects[start : start + _SLICE], order="sorted")[1:-1])
+        time.sleep(_PAUSE_S)
+    return b'"%s":[%s]' % (name.encode(), b",".join(slices))
+
+
+def decode(text: bytes | memoryview) -> Any:
+    """Decode a document's JSON. Blocks, with pauses. Raises Invalid (`malformed-json`)."""
+    try:
+        sections = _sections_decoder.decode(text)
+    except msgspec.ValidationError:
+        return _decode_at_once(text)  # not the shape of a document; `configure` says what is wrong with it
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("malformed-json", "the configuration is not JSON") from error
+    return {name: _objects(raw) for name, raw in sections.items()}
+
+
+def _decode_at_once(text: bytes | memoryview) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("malformed-json", "the configuration is not JSON") from error
+
+
+def _objects(raw: list[msgspec.Raw]) -> list[Any]:
+    objects: list[Any] = []
+    for start in range(0, len(raw), _SLICE):
+        batch = b"[" + b",".join(bytes(item) for item in raw[start : start + _SLICE]) + b"]"
+        objects += _objects_decoder.decode(batch)
+        time.sleep(_PAUSE_S)
+    return objects
+
+
+def pack(text: bytes) -> bytes:
+    """Compress canonical JSON for storage."""
+    return zlib.compress(text, _COMPRESSION)
+
+
+def unpack(packed: bytes) -> bytes:
+    """Return the canonical JSON again."""
+    return zlib.decompress(packed)
+
+
+def key_uses(configuration: Configuration) -> KeyUses:
+    """Return the key values that routes and managed keys name."""
+    return KeyUses(
+        frozenset((route.gateway_key, route.gateway_key_version) for route in configuration.routes),
+        frozenset((key.name, version) for key in configuration.managed_keys for version in key.versions),
+    )
+
+
+def _paused(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        time.sleep(_PAUSE_S)

@@ -1,0 +1,42 @@
+"""Is it alive, is it ready, what does it measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from reconciler.gateway.revisions import Revisions
+
+
+def create_health_app(
+    revisions: Revisions, registry: CollectorRegistry, *, draining: Callable[[], bool]
+) -> ASGIApp:
+    """Return the app of `/healthz`, `/readyz` and `/metrics`, which need no credentials and tell no secrets."""
+    serving = Gauge("reconciler_gateway_active_revision", "The revision that is served.", registry=registry)
+    serving.set_function(lambda: revisions.active.info.revision if revisions.active else 0)
+
+    async def healthz(_request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        if revisions.active is None or draining():
+            return _json({"status": "draining" if draining() else "no revision is loaded"}, 503)
+        return _json({"status": "ready", "revision": revisions.active.info.revision})
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
+    )
+
+
+def _json(body: dict[str, object], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
