@@ -4,8 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 exec 9<deploy/requirements.lock
 flock 9  # two makes at once wait for each other
-root=""
-[ "$(id -u)" = 0 ] || root="sudo"
 
 if [ -z "${PYTHON:-}" ]; then
     echo "venv: needs Python 3.11 or later on PATH (on Debian: apt-get install python3)" >&2
@@ -18,8 +16,7 @@ fi
 if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
     version="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
     echo "venv: $PYTHON has no ensurepip, installing Debian's python$version-venv"
-    $root apt-get update -qq
-    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv" >/dev/null
+    deploy/apt-install.sh "python$version-venv"
 fi
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     echo "venv: making .venv with $("$PYTHON" -V)"
