@@ -26,7 +26,7 @@ class Lease:
     fence: int
     holder: str
     expires_at: datetime
-    ttl_s: float = 30.0
+    ttl_s: float = field(default=30.0, compare=False)
     """Seconds it was taken for, which is what a renewal adds."""
 
 

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.state import Store
+from reconciler.state.model import Condition, Lease, SecretMemory, Status
+from reconciler.state.statuses import EVENTS_PER_MANIFEST
+from tests.state.conftest import FakeTime
+
+READY = Condition("Ready", "True", "AllProved", "6 of 6 links hold", observed_generation=2)
+STATUS = Status(
+    api_version="routing.reconcile.dev/v1",
+    kind="Route",
+    name="chat-east",
+    observed_generation=2,
+    revision=7,
+    conditions=(READY, Condition("Degraded", "False", "Ok")),
+    proofs=({"route": "chat-east", "links": [{"link": "proved", "at": None}]},),
+)
+
+
+def test_a_status_comes_back_as_it_was_stored(store: Store, lease: Lease) -> None:
+    stored = store.put_status(STATUS, lease)
+
+    assert store.status("Route", "chat-east") == stored
+    assert store.statuses() == (stored,)
+    assert stored.proofs == STATUS.proofs
+    assert store.status("Route", "other") is None
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays(store: Store, lease: Lease, now: FakeTime) -> None:
+    first = now()
+    store.put_status(STATUS, lease)
+    now.pass_s(10)
+    reworded = replace(READY, reason="StillProved", message="proved again")
+    stored = store.put_status(replace(STATUS, conditions=(reworded,)), lease)
+
+    assert stored.conditions == (replace(reworded, last_transition_time=first),)
+
+
+def test_a_condition_gets_a_new_time_when_its_status_changes(
+    store: Store, lease: Lease, now: FakeTime
+) -> None:
+    store.put_status(STATUS, lease)
+    now.pass_s(10)
+    stored = store.put_status(replace(STATUS, conditions=(replace(READY, status="False"),)), lease)
+
+    assert [condition.last_transition_time for condition in stored.conditions] == [now()]
+
+
+def test_a_condition_that_was_away_starts_anew(store: Store, lease: Lease, now: FakeTime) -> None:
+    store.put_status(STATUS, lease)
+    store.put_status(replace(STATUS, conditions=()), lease)
+    now.pass_s(10)
+    stored = store.put_status(STATUS, lease)
+
+    assert {condition.last_transition_time for condition in stored.conditions} == {now()}
+
+
+def test_statuses_are_sorted_and_can_be_dropped(store: Store, lease: Lease) -> None:
+    for kind, name in (("Route", "b"), ("Route", "a"), ("GatewayKey", "z")):
+        store.put_status(replace(STATUS, kind=kind, name=name), lease)
+    store.drop_status("Route", "b", lease)
+
+    assert [(each.kind, each.name) for each in store.statuses()] == [("GatewayKey", "z"), ("Route", "a")]
+
+
+def test_text_that_no_database_holds_is_replaced_not_refused(store: Store, lease: Lease) -> None:
+    odd = replace(READY, message="NUL \0 and half \ud83d a pair")
+    stored = store.put_status(replace(STATUS, conditions=(odd,), proofs=({"said": "\0"},)), lease)
+
+    assert stored.conditions[0].message == "NUL \ufffd and half ? a pair"
+    assert store.status("Route", "chat-east") == stored
+
+
+def test_a_flood_of_text_is_cut(store: Store, lease: Lease) -> None:
+    stored = store.put_status(replace(STATUS, conditions=(replace(READY, message="x" * 10_000),)), lease)
+
+    assert len(stored.conditions[0].message) == 2000
+
+
+def test_the_same_event_again_is_counted(store: Store, lease: Lease, now: FakeTime) -> None:
+    first = now()
+    for _ in range(3):
+        store.add_event("Route", "a", "Warning", "NotProved", "no row yet", lease)
+        now.pass_s(5)
+
+    (event,) = store.events()
+    assert (event.count, event.first_at) == (3, first)
+    assert (event.last_at - event.first_at).total_seconds() == 10
+
+
+def test_events_come_newest_first_and_by_manifest(store: Store, lease: Lease, now: FakeTime) -> None:
+    for number, name in enumerate(["a", "b", "a"]):
+        store.add_event("Route", name, "Normal", "Promoted", f"revision {number}", lease)
+        now.pass_s(1)
+
+    assert [event.message for event in store.events()] == ["revision 2", "revision 1", "revision 0"]
+    assert [event.message for event in store.events("Route", "a")] == ["revision 2", "revision 0"]
+    assert [event.message for event in store.events(limit=1)] == ["revision 2"]
+    assert store.events("GatewayKey") == ()
+
+
+def test_a_manifest_keeps_a_bounded_number_of_events(store: Store, lease: Lease, now: FakeTime) -> None:
+    store.add_event("Route", "b", "Normal", "Other", "stays", lease)
+    for number in range(EVENTS_PER_MANIFEST + 5):
+        store.add_event("Route", "a", "Normal", "Promoted", f"revision {number}", lease)
+        now.pass_s(0.1)
+
+    kept = [event.message for event in store.events("Route", "a", limit=1000)]
+    assert kept == [f"revision {number}" for number in range(EVENTS_PER_MANIFEST + 4, 4, -1)]
+    assert len(store.events("Route", "b")) == 1
+
+
+def test_a_secret_is_remembered_by_fingerprint_and_origin(store: Store) -> None:
+    reference = ("ProviderAccount", "alpha", "spec.credential")
+    assert store.secret(*reference) is None
+
+    store.remember_secret(*reference, SecretMemory("0123456789ab", "https://one.example:443"))
+    newer = SecretMemory("ba9876543210", "https://two.example:443")
+    store.remember_secret(*reference, newer)
+
+    assert store.secret(*reference) == newer
+    assert store.secrets() == {reference: newer}
+    store.forget_secret(*reference)
+    assert store.secret(*reference) is None
