@@ -17,6 +17,8 @@ from reconciler.manifest.meta import API_VERSION, KINDS, Resource
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANY = "any.json"
 _REF = "#/$defs/"
+_DOCUMENT = ("apiVersion", "kind", "metadata", "spec")
+"""The fields of every manifest, in the order in which people write them."""
 
 Schema = dict[str, Any]
 
@@ -37,6 +39,8 @@ def of_kind(kind: str) -> Schema:
     """Return the schema of one kind, with `$defs`. Raises KeyError for an unknown kind."""
     cls = KINDS[kind]
     generated = cls.model_json_schema(by_alias=True)
+    generated["properties"] = {name: generated["properties"][name] for name in _DOCUMENT}
+    generated["required"] = list(_DOCUMENT)
     return {
         "$schema": DIALECT,
         "$id": file_name(kind),
@@ -57,7 +61,7 @@ def of_any() -> Schema:
         "title": "Any manifest",
         "description": "One manifest of any kind. Set `kind` first: the rest of the form follows from it.",
         "type": "object",
-        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "required": list(_DOCUMENT),
         "properties": {
             "apiVersion": {"const": API_VERSION, "description": f"Always {API_VERSION}."},
             "kind": {"enum": list(KINDS), "description": "What the manifest describes."},
