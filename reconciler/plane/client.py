@@ -9,9 +9,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.admin_http import AdminHttp
-from reconciler.errors import Conflict, Malformed, NotFound
+from reconciler.errors import Conflict, LostAnswer, Malformed, NotFound
+from reconciler.hosts.transport import Refusal, Transport
 from reconciler.plane.document import Document
+
+REPEATS = 3
+"""Tries for a write that is idempotent by its content, when an answer was lost."""
+
+
+class ProblemDetails:
+    """How the control plane words its errors. Source: RFC 9457, with our `reason` and `problems` members."""
+
+    def refusal(self, status: int, body: Any) -> Refusal:
+        """Read an `application/problem+json` body; anything else has no reason."""
+        if not isinstance(body, dict):
+            return Refusal(final=False, undone=status == 503)
+        problems = body.get("problems") or []
+        detail = "; ".join([str(body.get("detail") or body.get("title") or ""), *map(str, problems)])
+        reason = str(body.get("reason") or "")
+        return Refusal(message=detail, reason=reason, undone=reason == "revision-not-loaded", final=True)
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class ProbeToken:
 class ControlPlaneClient:
     """One control plane. Raises the RemoteError branch that fits; `where` is the ControlPlane's name."""
 
-    def __init__(self, http: AdminHttp, *, data_endpoint: str, fence: str | None = None) -> None:
+    def __init__(self, http: Transport, *, data_endpoint: str, fence: str | None = None) -> None:
         self._http = http
         self.data_endpoint = data_endpoint
         self._fence = {"X-Reconcile-Fence": fence} if fence else {}
@@ -62,7 +78,7 @@ class ControlPlaneClient:
 
     async def snapshot(self) -> Snapshot:
         """Read everything, with the active revision."""
-        body = await self._http.get("/api/v1/snapshot")
+        body = await self._get("/api/v1/snapshot")
         try:
             return Snapshot(
                 revision=int(body["revision"]),
@@ -132,7 +148,7 @@ class ControlPlaneClient:
             "unavailable": sorted(unavailable),
             "namespace": namespace,
         }
-        answer: Mapping[str, Any] = await self._http.post("/api/v1/resolve", question, safe=True)
+        answer: Mapping[str, Any] = await self._repeat("POST", "/api/v1/resolve", question)
         return answer
 
     async def mint(
@@ -149,7 +165,8 @@ class ControlPlaneClient:
         **drill: Any,
     ) -> ProbeToken:
         """Mint a probe token for at most `requests` requests by `revision` in a runtime namespace of its own."""
-        body = await self._http.post(
+        body = await self._repeat(
+            "POST",
             "/api/v1/probe-tokens",
             {
                 "managed_key": managed_key,
@@ -162,13 +179,12 @@ class ControlPlaneClient:
                 "expires_in_seconds": expires_in_seconds,
                 **drill,
             },
-            safe=True,
         )
         return ProbeToken(id=str(body["id"]), token=str(body["token"]))
 
     async def decision(self, request_id: str) -> Mapping[str, Any] | None:
         """Return the decision row of one request, or None."""
-        body = await self._http.get("/api/v1/decisions", {"request_id": request_id})
+        body = await self._get("/api/v1/decisions", {"request_id": request_id})
         items = body["items"]
         return items[0] if items else None
 
@@ -177,7 +193,7 @@ class ControlPlaneClient:
         found: list[Mapping[str, Any]] = []
         cursor: str | None = None
         while True:
-            page = await self._http.get(
+            page = await self._get(
                 f"/api/v1/{log}", {**filters, **({"cursor": cursor} if cursor else {})}
             )
             found += page["items"]
@@ -187,23 +203,34 @@ class ControlPlaneClient:
 
     async def route_states(self, namespace: str | None = None) -> dict[str, Mapping[str, Any]]:
         """Return the runtime state of every route by name."""
-        body = await self._http.get("/api/v1/runtime/routes", {"namespace": namespace} if namespace else None)
+        body = await self._get("/api/v1/runtime/routes", {"namespace": namespace} if namespace else None)
         return {item["route_id"]: item for item in body["items"]}
 
     async def drop_namespace(self, namespace: str) -> None:
         """Remove a runtime namespace and everything in it."""
         await self._drop(f"/api/v1/runtime/namespaces/{namespace}")
 
+    async def _get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+        return (await self._http.request("GET", path, params=params)).body
+
     async def _write(self, method: str, path: str, body: Any) -> Any:
-        # Every write of the control API is idempotent by its content, so repeating one after a lost answer is safe,
-        # except staging: a lost answer there leaves a staged revision that expires by itself.
-        return await self._http.send(
-            method, path, body, headers=self._fence, safe=path != "/api/v1/revisions"
-        )
+        # Staging is the one write that is not idempotent: after a lost answer a second staged revision would be made,
+        # while the first one expires by itself.
+        if path == "/api/v1/revisions":
+            return (await self._http.request(method, path, body=body, headers=self._fence)).body
+        return await self._repeat(method, path, body)
+
+    async def _repeat(self, method: str, path: str, body: Any) -> Any:
+        for _ in range(REPEATS - 1):
+            try:
+                return (await self._http.request(method, path, body=body, headers=self._fence)).body
+            except LostAnswer:
+                continue
+        return (await self._http.request(method, path, body=body, headers=self._fence)).body
 
     async def _drop(self, path: str) -> None:
         try:
-            await self._http.send("DELETE", path, None, headers=self._fence, safe=True)
+            await self._repeat("DELETE", path, None)
         except NotFound:
             return
         except Conflict as error:

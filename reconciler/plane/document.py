@@ -5,7 +5,7 @@ A revision is always "the base's document, with our objects replaced": foreign o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,14 +61,16 @@ def control_key(kind: str, name: str) -> ObjectKey:
 
 
 def desired_objects(manifests: ManifestSet, resolved: Resolved) -> list[DesiredObject]:
-    """Return what the manifests ask of the control plane, dependencies first. Pure."""
-    return [
+    """Return what the manifests ask of the control plane, dependencies first; suspended ones ask for nothing. Pure."""
+    found = [
         *(_shadow_host(host, manifests, resolved) for host in manifests.of(ShadowHost)),
         *(_logical_group(group, manifests) for group in manifests.of(LogicalGroup)),
         *(_route(route, manifests, resolved) for route in manifests.of(Route)),
         *(_binding(binding, manifests) for binding in manifests.of(ModelBinding)),
         *(_managed_key(key, manifests, resolved) for key in manifests.of(ManagedKey)),
     ]
+    suspended = {control_key(each.resource.KIND, each.resource.name) for each in manifests if each.resource.suspended}
+    return [each for each in found if each.key not in suspended]
 
 
 def _desired(
@@ -126,7 +128,7 @@ def _route(route: Route, manifests: ManifestSet, resolved: Resolved) -> DesiredO
         "gateway_key_version": resolved.gateway_key_versions.get(key.name, UNKNOWN_UNTIL_APPLY),
         "priority": defaults.priority if spec.priority is None else spec.priority,
         "weight": defaults.weight if spec.weight is None else spec.weight,
-        "enabled": (defaults.enabled if spec.enabled is None else spec.enabled) and not route.suspended,
+        "enabled": defaults.enabled if spec.enabled is None else spec.enabled,
         "timeout_seconds": seconds(spec.timeout or defaults.timeout),
     }
     depends_on = [control_key("LogicalGroup", spec.logical_group), control_key("ShadowHost", group.spec.host)]
@@ -203,14 +205,16 @@ def assemble(objects: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def merge(base: Document, desired: Sequence[DesiredObject], *, installation: str) -> dict[str, Any]:
+def merge(
+    base: Document, desired: Sequence[DesiredObject], *, installation: str, keep: Collection[ObjectKey] = ()
+) -> dict[str, Any]:
     """Return the base's document with our objects replaced by the desired ones and foreign ones carried over.
 
-    An object of ours that is no longer desired is left out. A foreign object of a desired name stays as it is unless
-    the manifest adopts it: the planner reports the conflict.
+    An object of ours that is no longer desired is left out, unless it is in `keep` (suspended manifests). A foreign
+    object of a desired name stays as it is unless the manifest adopts it: the planner reports the conflict.
     """
     merged: dict[ObjectKey, Mapping[str, Any]] = {
-        key: entry for key, entry in entries(base).items() if not owned(entry, installation)
+        key: entry for key, entry in entries(base).items() if key in keep or not owned(entry, installation)
     }
     for wanted in desired:
         if wanted.key in merged and wanted.adopt != wanted.key.name:

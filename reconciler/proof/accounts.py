@@ -8,7 +8,7 @@ crash left behind.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from reconciler.errors import RemoteError
@@ -16,7 +16,7 @@ from reconciler.hosts.contract import HostDriver, NormalizeContext, Refs, Secret
 from reconciler.manifest import Location, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.manifest.gateway_key import GatewayKey
 from reconciler.manifest.meta import API_VERSION
-from reconciler.plan.model import DesiredObject, Marker, ObjectKey, ObservedObject, host_plane
+from reconciler.plan.model import DesiredObject, Marker
 from reconciler.proof import judge
 from reconciler.proof.chain import Clock, Exchange, describe_row, look_for_row
 from reconciler.proof.judge import Intended, Policy, Verdict
@@ -49,9 +49,6 @@ class AccountProver:
     sender: ProbeSender
     clock: Clock
     installation: str
-    issuer_id: str
-    """The host's id of the service user that owns our keys."""
-    issuer_password: str
     derive_key: Callable[[str], str]
     settle_delays_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Waits while a new binding is not yet effective on the host."""
@@ -82,33 +79,26 @@ class AccountProver:
             }
         )
         marker = Marker(self.installation, QUARANTINE, account.name, "-")
-        group = await self._create(
-            self.driver.normalize(group_manifest, context), "ShadowGroup", marker, Secrets(), {}
-        )
+        group_wanted = self._wanted(group_manifest, context, ShadowGroup.KIND)
+        group_wanted = replace(group_wanted, key=group_wanted.key._replace(kind=QUARANTINE, name=account.name))
+        group = await self.driver.create(group_wanted, marker, Secrets(), Refs())
         value = self.derive_key(name)
-        secrets = Secrets({"value": value, "password": self.issuer_password})
-        ids = {("ShadowGroup", name): group.object_id, ("KeyIssuer", self.host.name): self.issuer_id}
-        key = await self._create(
-            self.driver.normalize(key_manifest, context), "GatewayKey", marker, secrets, ids
-        )
+        key_wanted = self._wanted(key_manifest, context, GatewayKey.KIND)
+        key_wanted = replace(key_wanted, fields={**key_wanted.fields, "group": label(account.name)})
+        ids = {(QUARANTINE, account.name): group.object_id}
+        key = await self.driver.create(key_wanted, marker, Secrets({"value": value}), Refs(ids))
         return Quarantine(group.object_id, key.object_id, value, account.name)
 
-    async def _create(
-        self,
-        wanted: list[DesiredObject],
-        kind: str,
-        marker: Marker,
-        secrets: Secrets,
-        ids: Mapping[tuple[str, str], str],
-    ) -> ObservedObject:
-        desired = next(each for each in wanted if each.key.kind == kind)
-        return await self.driver.create(desired, marker, secrets, Refs(ids))
+    def _wanted(
+        self, manifest: ShadowGroup | GatewayKey, context: NormalizeContext, kind: str
+    ) -> DesiredObject:
+        return next(each for each in self.driver.normalize(manifest, context) if each.key.kind == kind)
 
     async def close(self, quarantine: Quarantine) -> None:
         """Remove the key, then the group. What is gone already is fine."""
         marker = Marker(self.installation, QUARANTINE, quarantine.account, "-")
         await self.driver.delete("GatewayKey", quarantine.key_id, marker)
-        await self.driver.delete("ShadowGroup", quarantine.group_id, marker)
+        await self.driver.delete(QUARANTINE, quarantine.group_id, marker)
 
     async def prove(
         self, account: ProviderAccount, account_id: str, quarantine: Quarantine, policy: Policy
@@ -235,11 +225,6 @@ def temporary_name(account: str) -> str:
     return f"quarantine-{account}"[:54].rstrip("-") + "-" + uuid.uuid5(uuid.NAMESPACE_OID, account).hex[:8]
 
 
-def quarantined(plane: str, account: str) -> ObjectKey:
-    """Return the key of an account's temporary group."""
-    return ObjectKey(plane, "ShadowGroup", temporary_name(account))
-
-
-def host_key(host: str, kind: str, name: str) -> ObjectKey:
-    """Return the key of an object on a host."""
-    return ObjectKey(host_plane(host), kind, name)
+def label(account: str) -> str:
+    """Return what an account's temporary group is called in canonical fields and references."""
+    return f"quarantine/{account}"

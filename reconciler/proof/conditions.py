@@ -87,7 +87,7 @@ def _of(resource: Resource, facts: Facts) -> list[Condition]:
         reason, message = idle
         names = ("Programmed", "Resolved", "Served", "Proved", "Ready")
         return [_accepted(), *(Condition(name, "Unknown", reason, message) for name in names)]
-    paths = _paths(resource, facts)
+    paths = paths_of(resource, facts)
     policy = facts.policies.get(key, Policy())
     programmed = _programmed(key, paths, facts)
     if isinstance(resource, ControlPlane | ShadowHost):
@@ -120,12 +120,12 @@ def _idle(resource: Resource, facts: Facts) -> tuple[str, str] | None:
         return "Disabled", "the route is not enabled"
     if isinstance(resource, ControlPlane | ShadowHost | ProviderAccount):
         return None
-    if not _paths(resource, facts):
+    if not paths_of(resource, facts):
         return "Unreferenced", "no enabled path leads through it"
     return None
 
 
-def _paths(resource: Resource, facts: Facts) -> list[PathKey]:
+def paths_of(resource: Resource, facts: Facts) -> list[PathKey]:
     scope = facts.scope
     match resource:
         case Route():

@@ -90,6 +90,15 @@ class Scope:
     def of_account(self, name: str) -> list[PathKey]:
         return [path for path in self.all_accounts() if path.account == name]
 
+    def host_of(self, route: str) -> str:
+        """Return the ShadowHost of a route."""
+        group = self.manifests.get(Route, route).spec.shadow_group
+        return self.manifests.get(ShadowGroup, group).spec.host
+
+    def group_names(self) -> frozenset[str]:
+        """Return the names of all ShadowGroups."""
+        return frozenset(group.name for group in self.manifests.of(ShadowGroup))
+
     def targets(self, acceptance: Acceptance) -> list[ManifestKey]:
         """Return the manifests that an Acceptance is about, sorted."""
         found = {

@@ -1,0 +1,311 @@
+"""Apply: observe, plan, guard, then the five phases; and verify, which changes nothing and proves everything.
+
+    observe -> plan -> guard -> expand -> stage -> prove -> promote -> contract -> status
+
+One run holds the installation's lease from the first write to the last; its fencing token goes with every write to
+the control plane and the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from reconciler.engine.contract import Contract
+from reconciler.engine.expand import Expand, Expanded
+from reconciler.engine.hostwork import HostWork
+from reconciler.engine.janitor import clean_up
+from reconciler.engine.live import Live, latest
+from reconciler.engine.observe import Observed, observe
+from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
+from reconciler.engine.proving import Proofs
+from reconciler.engine.staging import Staged, Staging
+from reconciler.engine.status import Outcome, write_statuses
+from reconciler.engine.values import Values, origins, read_values, remember_values
+from reconciler.engine.workspace import Workspace
+from reconciler.errors import LeaseLost
+from reconciler.plan.guard import Allowances, Refusal, check, require, require_fresh
+from reconciler.plan.model import ObjectKey, Plan
+from reconciler.proof.model import PathKey
+from reconciler.state.model import Lease
+
+
+@dataclass(frozen=True)
+class ApplyOptions:
+    """What the caller allows and demands."""
+
+    allowances: Allowances = field(default_factory=Allowances)
+    all_or_nothing: bool = False
+    prove: str = "affected"
+    """all, affected or none: which paths must be proved before a revision may be promoted."""
+    expected_digest: str | None = None
+    """Digest of a plan made before; StalePlan when the plan made now differs."""
+
+
+@dataclass
+class Report:
+    """What a run came to."""
+
+    plan: Plan
+    outcome: Outcome
+    revision: int
+    """The active revision at the end."""
+    promoted: bool = False
+    changed: bool = False
+    held_back: dict[ObjectKey, str] = field(default_factory=dict)
+    """Objects that were left out of service, and why."""
+    left: dict[ObjectKey, str] = field(default_factory=dict)
+    """Objects that could not be taken away yet, and why."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when everything asked for is done and proved, else 3."""
+        return 0 if self.outcome.all_ready and not self.held_back else 3
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and why it would be refused."""
+
+    plan: Plan
+    refusals: tuple[Refusal, ...] = ()
+
+
+async def make_plan(workspace: Workspace, allowances: Allowances) -> Planned:
+    """Return what apply would do. Reads the planes, and no secret but their admin credentials."""
+    workspace.progress.phase("observe", "reading the control plane and the hosts")
+    plan = (await look(workspace)).plan
+    return Planned(plan, tuple(check(plan, allowances, origins=origins(workspace))))
+
+
+async def apply(workspace: Workspace, options: ApplyOptions) -> Report:
+    """Make the live planes match the manifests, and prove it.
+
+    Raises: InvalidInput, Refused, StalePlan, LeaseLost; RemoteError only when the control plane itself fails.
+    """
+    values = read_values(workspace.manifests, workspace.reader)
+    async with lease_of(workspace) as (fenced, lease):
+        return await _Apply(fenced, lease, options, values).run()
+
+
+async def verify(workspace: Workspace) -> Report:
+    """Prove every path and account again, through the active revision, and say what is not Ready. Changes nothing."""
+    values = read_values(workspace.manifests, workspace.reader)
+    async with lease_of(workspace) as (fenced, lease):
+        run = _Apply(fenced, lease, ApplyOptions(), values)
+        return await run.verify()
+
+
+@dataclass
+class _Apply:
+    workspace: Workspace
+    lease: Lease
+    options: ApplyOptions
+    values: Values
+
+    async def run(self) -> Report:
+        workspace = self.workspace
+        before, work, proofs = await self._begin()
+        plan = before.plan
+        self._check_digest(before)
+        require(plan, self.options.allowances, origins=origins(workspace))
+        remember_values(workspace, self.values, self.lease)
+        for entry in plan.forget:
+            workspace.store.forget(entry.key, self.lease)
+        if not plan.pending():
+            return await self._settled(before, proofs)
+        workspace.progress.phase(
+            "expand", f"{len(plan.pending())} changes; making what no live path can reach"
+        )
+        expanded = await Expand(workspace, work, proofs, before).run()
+        observed = await observe(workspace, workspace.store.inventory())
+        live = Live(workspace, work, proofs, before)
+        active = observed.snapshot
+        await live.edit(joining=False, revision=active.revision, document=active.document)
+        staging = Staging(
+            workspace,
+            proofs,
+            replace(before, observed=observed),
+            expanded,
+            self.values,
+            all_or_nothing=self.options.all_or_nothing,
+            prove=self.options.prove,
+        )
+        staged = await staging.run(observed)
+        now_active = staged.revision or active.revision
+        await live.bind(expanded.to_bind, revision=now_active, document=staged.document)
+        await live.edit(joining=True, revision=now_active, document=staged.document)
+        contract = Contract(workspace, work, before, expanded, staged)
+        if not (self.options.all_or_nothing and staged.held_back):
+            await contract.run()
+        return await self._finish(before, proofs, expanded, live, staged, contract)
+
+    async def _begin(self) -> tuple[Prospect, HostWork, Proofs]:
+        workspace = self.workspace
+        workspace.progress.phase("observe", "reading the control plane and the hosts")
+        before = await look(workspace, self.values)
+        work = HostWork.open(workspace, self.values, self.lease, before.observed)
+        if await clean_up(workspace, work, before.observed):
+            before = await look(workspace, self.values)
+            work = HostWork.open(workspace, self.values, self.lease, before.observed)
+        workspace.progress.phase("plan", _counts(before.plan))
+        return before, work, Proofs(workspace, self.lease, work)
+
+    def _check_digest(self, before: Prospect) -> None:
+        expected = self.options.expected_digest
+        if expected is None:
+            return
+        # A plan reads no secret, so the digest to compare is that of a plan made the same way.
+        made = prospect(self.workspace, before.observed, before.inventory, knowledge_of(self.workspace, None))
+        require_fresh(made.plan, expected)
+
+    async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
+        """Nothing to change: renew only what is not proved, or not any more."""
+        observed = before.observed
+        await self._renew(proofs, observed, self._stale(proofs))
+        outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
+        return Report(before.plan, outcome, observed.snapshot.revision)
+
+    async def _finish(
+        self,
+        before: Prospect,
+        proofs: Proofs,
+        expanded: Expanded,
+        live: Live,
+        staged: Staged,
+        contract: Contract,
+    ) -> Report:
+        self.workspace.progress.phase("status", "looking once more, and writing the status down")
+        after = await look(self.workspace, self.values)
+        proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
+        stale = [path for path in self._stale(proofs) if path not in proved_now]
+        await self._renew(proofs, after.observed, stale)
+        held_back = {**expanded.failed, **live.failed, **staged.held_back}
+        outcome = await write_statuses(self.workspace, self.lease, after, proofs, held_back)
+        return Report(
+            plan=before.plan,
+            outcome=outcome,
+            revision=after.observed.snapshot.revision,
+            promoted=staged.revision is not None,
+            changed=True,
+            held_back=held_back,
+            left=contract.left,
+        )
+
+    async def verify(self) -> Report:
+        """Prove everything again."""
+        before, _, proofs = await self._begin()
+        scope = proofs.scope
+        await self._renew(proofs, before.observed, [*scope.all_routes(), *scope.all_accounts()])
+        outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
+        return Report(before.plan, outcome, before.observed.snapshot.revision)
+
+    def _stale(self, proofs: Proofs) -> list[PathKey]:
+        """Return the paths and accounts without a proof that holds and is fresh."""
+        known, policies, now = latest(self.workspace), proofs.policies(), self.workspace.clock.now()
+        found = []
+        for path in (*proofs.scope.all_routes(), *proofs.scope.all_accounts()):
+            proof = known.get(path)
+            kind, name = ("Route", path.route) if path.route else ("ProviderAccount", path.account)
+            if proof is None or not proof.holds or proof.observed_at is None:
+                found.append(path)
+            elif (now - proof.observed_at).total_seconds() > policies[(kind, name)].freshness_s:
+                found.append(path)
+        return found
+
+    async def _renew(self, proofs: Proofs, observed: Observed, stale: Sequence[PathKey]) -> None:
+        routes = [path for path in stale if path.route]
+        accounts = sorted({path.account for path in stale if path.account})
+        if not stale:
+            return
+        self.workspace.progress.phase("prove", f"proving {len(routes)} paths and {len(accounts)} accounts")
+        await proofs.accounts_in_service(accounts, observed)
+        if routes:
+            snapshot = observed.snapshot
+            await proofs.paths(
+                routes, revision=snapshot.revision, document=snapshot.document, observed=observed
+            )
+
+
+@asynccontextmanager
+async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease]]:
+    """Hold the installation's lease, renewed in the background; a run that loses it is cancelled at once.
+
+    A holder that was killed is waited out. Raises LeaseLost when somebody else goes on holding it.
+    """
+    store = workspace.store
+    lease = await _acquire(workspace)
+    fenced = replace(
+        workspace, plane=workspace.plane.fenced(f"{workspace.keyring.installation}/{lease.fence}")
+    )
+    keeper = _Keeper(workspace, lease, asyncio.current_task())
+    renewing = asyncio.create_task(keeper.run())
+    try:
+        yield fenced, lease
+    except asyncio.CancelledError:
+        if keeper.lost is not None:
+            raise keeper.lost from None
+        raise
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+        with suppress(LeaseLost):
+            store.release(lease)
+
+
+async def _acquire(workspace: Workspace) -> Lease:
+    clock, ttl_s = workspace.clock, workspace.options.lease_s
+    until = clock.monotonic() + ttl_s * 1.5
+    told = False
+    while True:
+        lease = workspace.store.acquire(f"{socket.gethostname()}:{os.getpid()}", ttl_s)
+        if lease is not None:
+            return lease
+        holder = workspace.store.holder()
+        if clock.monotonic() >= until:
+            who = holder.holder if holder else "somebody"
+            raise LeaseLost(
+                f"another reconciler is at work on this installation: {who}", hint="wait until it is done"
+            )
+        if holder is not None and not told:
+            told = True
+            workspace.progress.warn(
+                f"waiting for {holder.holder}, which holds the lease (a killed one: {ttl_s:g} s)"
+            )
+        await clock.sleep(min(1.0, ttl_s / 10))
+
+
+@dataclass
+class _Keeper:
+    """Renews the lease; cancels the run when it is lost."""
+
+    workspace: Workspace
+    lease: Lease
+    task: asyncio.Task[object] | None
+    lost: LeaseLost | None = None
+
+    async def run(self) -> None:
+        while True:
+            await self.workspace.clock.sleep(self.lease.ttl_s / 4)
+            try:
+                self.lease = self.workspace.store.renew(self.lease)
+            except LeaseLost as error:
+                self.lost = error
+                if self.task is not None:
+                    self.task.cancel()
+                return
+
+
+def _counts(plan: Plan) -> str:
+    pending = plan.pending()
+    if not pending:
+        return "nothing to change"
+    counts: dict[str, int] = {}
+    for change in pending:
+        counts[change.action.value] = counts.get(change.action.value, 0) + 1
+    return ", ".join(f"{count} to {action}" for action, count in sorted(counts.items()))

@@ -1,0 +1,178 @@
+"""Phase 5, contract: take away what nothing refers to any more, once nobody can still be using it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.engine.expand import Expanded, groups_in_service
+from reconciler.engine.hostwork import HostWork
+from reconciler.engine.prospect import Prospect
+from reconciler.engine.staging import Staged
+from reconciler.engine.workspace import Workspace
+from reconciler.errors import LeaseLost, RemoteError
+from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount
+from reconciler.plan.model import Action, Change, ChangeClass, ObjectKey, retired
+from reconciler.plan.order import waves
+
+DRAIN_S = 30.0
+"""Longest wait for requests that are still under way on the old revision, in seconds."""
+DRAIN_POLL_S = 0.25
+
+
+@dataclass
+class Contract:
+    """Runs the phase for one plan, against what is active now."""
+
+    workspace: Workspace
+    work: HostWork
+    prospect: Prospect
+    expanded: Expanded
+    staged: Staged
+    left: dict[ObjectKey, str] = field(default_factory=dict)
+    """What stays for now, and why; the next run tries again."""
+
+    async def run(self) -> None:
+        """Wait for the old revision to drain, then narrow and delete. Raises LeaseLost."""
+        changes = [change for change in self.prospect.plan.pending() if self._mine(change)]
+        if not changes and not self.expanded.retired:
+            await self._forget_keys()
+            return
+        self.workspace.progress.phase(
+            "contract", f"taking away {len(changes) + len(self.expanded.retired)} objects"
+        )
+        if self.staged.revision is not None:
+            await self._drain(self.staged.revision)
+        narrowing = [change for change in changes if change.change_class is ChangeClass.NARROW]
+        await asyncio.gather(*(self._guarded(change) for change in narrowing))
+        deletions = [change for change in changes if change.action is Action.DELETE]
+        deletions += [self._retirement(key, old) for key, old in self.expanded.retired.items()]
+        for wave in waves(deletions, ()):
+            await asyncio.gather(*(self._guarded(change) for change in wave))
+        await self._forget_keys()
+
+    def _mine(self, change: Change) -> bool:
+        on_host = change.key.plane.startswith("host/")
+        return on_host and change.change_class in (ChangeClass.NARROW, ChangeClass.CONTRACT)
+
+    def _retirement(self, key: ObjectKey, old: str) -> Change:
+        return Change(
+            Action.DELETE, retired(key, old), ChangeClass.CONTRACT, object_id=old, reason="it was replaced"
+        )
+
+    async def _guarded(self, change: Change) -> None:
+        try:
+            why = self._still_needed(change)
+            if why is None:
+                await self._apply(change)
+                return
+        except LeaseLost:
+            raise
+        except RemoteError as error:
+            why = error.message
+        self.left[change.key] = why
+        self.workspace.progress.warn(f"{change.key.kind}/{change.key.name} stays for now: {why}")
+
+    async def _apply(self, change: Change) -> None:
+        if change.object_id is None:
+            return
+        if change.action is Action.DELETE:
+            adopted = any(entry.key == change.key and entry.adopted for entry in self.prospect.inventory)
+            await self.work.delete(change.key, change.object_id, adopted=adopted)
+        else:
+            await self.work.update(change.object_id, self.prospect.desired[change.key])
+
+    def _still_needed(self, change: Change) -> str | None:
+        """Return why an object must stay, judged by what is active *now*: part of the plan may have been held back."""
+        document = self.staged.document
+        if change.key.kind in ("ShadowGroup", "Channel") and change.object_id in groups_in_service(document):
+            return "a route of the active revision still uses it"
+        if change.key.kind == GatewayKey.KIND and change.object_id != self._replaced_key(change.key):
+            if change.key.name in {route["gateway_key"] for route in document["routes"]}:
+                return "a route of the active revision still uses it"
+        if change.key.kind == ProviderAccount.KIND and self._carries_alone(change):
+            return "an account that was to take its place is not proved"
+        return None
+
+    def _replaced_key(self, key: ObjectKey) -> str | None:
+        """Return the id of a key that may go although its name is in use: its replacement's version is active."""
+        name = key.name.partition("#")[0]
+        return key.name.partition("#")[2] if name not in self._held_names() else None
+
+    def _held_names(self) -> frozenset[str]:
+        return frozenset(
+            entry["gateway_key"]
+            for held in self.staged.held_back
+            if held.kind == "Route"
+            for entry in self.staged.document["routes"]
+            if entry["name"] == held.name
+        )
+
+    def _carries_alone(self, change: Change) -> bool:
+        failed = {
+            key
+            for key in self.expanded.failed
+            if key.kind == ProviderAccount.KIND and key.plane == change.key.plane
+        }
+        seen = next(
+            (
+                each
+                for each in self.prospect.observed.planes[change.key.plane].objects
+                if (each.kind, each.object_id) == (change.key.kind, change.object_id)
+            ),
+            None,
+        )
+        groups = set(seen.fields.get("groups", ())) if seen else set()
+        return any(
+            groups & set(self.prospect.desired[key].fields["groups"])
+            for key in failed
+            if key in self.prospect.desired
+        )
+
+    async def _drain(self, revision: int) -> None:
+        """Wait until every replica serves `revision` and has nothing under way on an older one, or the time is up."""
+        clock = self.workspace.clock
+        until = clock.monotonic() + DRAIN_S
+        while True:
+            snapshot = await self.workspace.plane.snapshot()
+            busy = [
+                replica
+                for replica in snapshot.replicas
+                if replica.active_revision < revision
+                or any(count for old, count in replica.in_flight.items() if old < revision)
+            ]
+            if not busy:
+                return
+            if clock.monotonic() >= until:
+                names = ", ".join(replica.id for replica in busy)
+                self.workspace.progress.warn(
+                    f"replicas still busy on an older revision after {DRAIN_S:g} s: {names}"
+                )
+                return
+            await clock.sleep(DRAIN_POLL_S)
+
+    async def _forget_keys(self) -> None:
+        """Drop key values of ours that the active revision does not refer to; those still in use refuse."""
+        plane, manifests = self.workspace.plane, self.workspace.manifests
+        snapshot = await plane.snapshot()
+        used = used_key_versions(snapshot.document)
+        for name, version in sorted(snapshot.gateway_keys - used[GatewayKey.KIND]):
+            if manifests.find(GatewayKey.KIND, name):
+                await plane.drop_gateway_key(name, version)
+        for name, version in sorted(snapshot.managed_keys - used[ManagedKey.KIND]):
+            if manifests.find(ManagedKey.KIND, name):
+                await plane.drop_managed_key(name, version)
+
+
+def used_key_versions(document: Mapping[str, Any]) -> dict[str, frozenset[tuple[str, str]]]:
+    """Return the (name, version) of every key value that a document refers to, per kind."""
+    return {
+        GatewayKey.KIND: frozenset(
+            (each["gateway_key"], each["gateway_key_version"]) for each in document["routes"]
+        ),
+        ManagedKey.KIND: frozenset(
+            (each["name"], version) for each in document["managed_keys"] for version in each["versions"]
+        ),
+    }

@@ -1,0 +1,151 @@
+"""What the manifests ask of every plane, in each plane's canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reconciler.engine.secret_values import Keyring
+from reconciler.hosts.contract import HostDriver, NormalizeContext
+from reconciler.manifest import (
+    GatewayKey,
+    Loaded,
+    ManagedKey,
+    ManifestSet,
+    ProviderAccount,
+    Resource,
+    ShadowGroup,
+    ShadowHost,
+)
+from reconciler.plan.model import UNKNOWN_UNTIL_APPLY, DesiredObject, ObjectKey, PlaneObservation, host_plane
+from reconciler.plane.document import Resolved, desired_objects
+
+SecretKey = tuple[str, str, str]
+"""(kind, name, field path) of one secret reference."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known besides the manifests: fingerprints of secrets, ids on hosts, endpoints."""
+
+    fingerprints: Mapping[SecretKey, str] = field(default_factory=dict)
+    """Keyed fingerprints of secret values, as far as they were read or remembered."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+def host_of(resource: Resource, manifests: ManifestSet) -> str | None:
+    """Return the ShadowHost that a manifest's own object stands on, or None for control-plane kinds."""
+    match resource:
+        case ShadowHost():
+            return resource.name
+        case ShadowGroup() | ProviderAccount():
+            return resource.spec.host
+        case GatewayKey():
+            return manifests.get(ShadowGroup, resource.spec.group).spec.host
+    return None
+
+
+def desired_on_hosts(
+    manifests: ManifestSet, drivers: Mapping[str, HostDriver], keyring: Keyring, knowledge: Knowledge
+) -> list[DesiredObject]:
+    """Return the host objects that all manifests ask for; suspended manifests ask for nothing here."""
+    found: list[DesiredObject] = []
+    for loaded in manifests:
+        resource = loaded.resource
+        if resource.suspended or not isinstance(
+            resource, ShadowHost | ShadowGroup | ProviderAccount | GatewayKey
+        ):
+            continue
+        host = host_of(resource, manifests)
+        if host is None or (isinstance(resource, GatewayKey) and not resource.issued):
+            continue
+        context = _context(loaded, manifests.get(ShadowHost, host), knowledge)
+        if isinstance(resource, GatewayKey):
+            fingerprint = keyring.fingerprint(issued_value(resource, manifests, keyring))
+            context = replace(context, fingerprints={"value": fingerprint})
+        found += drivers[host].normalize(resource, context)
+    return found
+
+
+def _context(loaded: Loaded, host: ShadowHost, knowledge: Knowledge) -> NormalizeContext:
+    kind, name = loaded.resource.KIND, loaded.resource.name
+    fingerprints = {
+        path: value
+        for (of_kind, of_name, path), value in knowledge.fingerprints.items()
+        if (of_kind, of_name) == (kind, name)
+    }
+    return NormalizeContext(
+        host=host, resolve_endpoint=knowledge.endpoints, source=loaded.at(), fingerprints=fingerprints
+    )
+
+
+def desired_in_control_plane(
+    manifests: ManifestSet,
+    keyring: Keyring,
+    knowledge: Knowledge,
+    observations: Mapping[str, PlaneObservation],
+) -> list[DesiredObject]:
+    """Return the control-plane objects that all manifests ask for."""
+    resolved = Resolved(
+        group_ids=group_ids(manifests, observations, keyring.installation),
+        gateway_key_versions=gateway_key_versions(manifests, keyring, knowledge),
+        managed_key_versions={
+            key.name: knowledge.fingerprints.get(
+                (ManagedKey.KIND, key.name, "spec.valueFrom"), UNKNOWN_UNTIL_APPLY
+            )
+            for key in manifests.of(ManagedKey)
+        },
+        endpoints=knowledge.endpoints,
+    )
+    return desired_objects(manifests, resolved)
+
+
+def group_ids(
+    manifests: ManifestSet, observations: Mapping[str, PlaneObservation], installation: str
+) -> dict[str, str]:
+    """Return the host's id of every ShadowGroup that stands on its host with our mark."""
+    found: dict[str, str] = {}
+    for group in manifests.of(ShadowGroup):
+        observation = observations.get(host_plane(group.spec.host))
+        for seen in observation.objects if observation else ():
+            mark = seen.marker
+            if (
+                seen.kind == ShadowGroup.KIND
+                and mark
+                and mark.names(installation, ShadowGroup.KIND, group.name)
+            ):
+                found[group.name] = seen.object_id
+    return found
+
+
+def issued_version(key: GatewayKey) -> str:
+    """Return the version word of a key that we make."""
+    return f"v{key.spec.version}"
+
+
+def gateway_key_versions(manifests: ManifestSet, keyring: Keyring, knowledge: Knowledge) -> dict[str, str]:
+    """Return, per GatewayKey, the word under which the gateway holds its current value.
+
+    The value of a key that we make follows from its name and version, so its word is known without reading any secret.
+    """
+    found: dict[str, str] = {}
+    for key in manifests.of(GatewayKey):
+        if key.issued:
+            value = issued_value(key, manifests, keyring)
+            found[key.name] = f"{issued_version(key)}-{keyring.fingerprint(value)}"
+        else:
+            found[key.name] = knowledge.fingerprints.get(
+                (GatewayKey.KIND, key.name, "spec.valueFrom"), UNKNOWN_UNTIL_APPLY
+            )
+    return found
+
+
+def issued_value(key: GatewayKey, manifests: ManifestSet, keyring: Keyring) -> str:
+    """Return the value of a key that we make. A secret: it goes to the host and the gateway, and nowhere else."""
+    host = manifests.get(ShadowGroup, key.spec.group).spec.host
+    return keyring.gateway_key(host, key.name, issued_version(key))
+
+
+def by_key(desired: Sequence[DesiredObject]) -> dict[ObjectKey, DesiredObject]:
+    """Return desired objects by their key."""
+    return {each.key: each for each in desired}

@@ -1,0 +1,161 @@
+"""Phase 1, expand: make what no live path can reach, and prove new accounts before anything may lead to them.
+
+Widening edits of what is in service run at the end. What fails here is held back with its dependants; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.engine.hostwork import HostWork, with_groups
+from reconciler.engine.proving import Proofs
+from reconciler.engine.prospect import Prospect
+from reconciler.engine.workspace import Workspace
+from reconciler.errors import LeaseLost, RemoteError
+from reconciler.manifest import ProviderAccount
+from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey
+from reconciler.plan.order import waves
+from reconciler.proof.accounts import QUARANTINE, label
+from reconciler.proof.model import PathProof
+
+
+@dataclass
+class Expanded:
+    """What expand came to."""
+
+    failed: dict[ObjectKey, str] = field(default_factory=dict)
+    """Objects that could not be made or proved, and why."""
+    retired: dict[ObjectKey, str] = field(default_factory=dict)
+    """Objects that were replaced: the host's id of the old one, to be deleted in contract."""
+    to_bind: dict[ObjectKey, frozenset[str]] = field(default_factory=dict)
+    """Accounts to bind to groups in service after promote: the names of all their groups."""
+
+
+@dataclass
+class Expand:
+    """Runs the phase for one plan."""
+
+    workspace: Workspace
+    work: HostWork
+    proofs: Proofs
+    prospect: Prospect
+    result: Expanded = field(default_factory=Expanded)
+
+    async def run(self) -> Expanded:
+        """Create in waves of independent objects, then widen. Raises LeaseLost."""
+        changes = [change for change in self.prospect.plan.pending() if self._mine(change)]
+        creating = [change for change in changes if change.change_class is not ChangeClass.WIDEN]
+        for wave in waves(creating, list(self.prospect.desired.values())):
+            await asyncio.gather(*(self._guarded(change) for change in wave))
+        widening = [change for change in changes if change.change_class is ChangeClass.WIDEN]
+        await asyncio.gather(*(self._guarded(change) for change in widening))
+        return self.result
+
+    def _mine(self, change: Change) -> bool:
+        if not change.key.plane.startswith("host/"):
+            return False
+        return change.change_class in (ChangeClass.EXPAND, ChangeClass.REPLACE, ChangeClass.WIDEN)
+
+    async def _guarded(self, change: Change) -> None:
+        desired = self.prospect.desired[change.key]
+        blocked = next((key for key in desired.depends_on if key in self.result.failed), None)
+        if blocked is not None:
+            self.result.failed[change.key] = f"needs {blocked.kind}/{blocked.name}, which failed"
+            return
+        try:
+            await self._apply(change, desired)
+        except LeaseLost:
+            raise
+        except (RemoteError, KeyError) as error:
+            why = (
+                error.message
+                if isinstance(error, RemoteError)
+                else f"needs {error.args[0]}, which does not exist"
+            )
+            self.result.failed[change.key] = why
+            self.workspace.progress.warn(f"{change.key.kind}/{change.key.name}: {why}")
+
+    async def _apply(self, change: Change, desired: DesiredObject) -> None:
+        if change.change_class is ChangeClass.WIDEN:
+            await self._widen(change, desired)
+        elif change.action is Action.ADOPT and change.object_id is not None:
+            await self.work.update(change.object_id, desired)
+        elif change.key.kind == ProviderAccount.KIND:
+            await self._create_account(change, desired)
+        else:
+            await self.work.create(desired)
+            self._retire(change)
+
+    def _retire(self, change: Change) -> None:
+        if change.change_class is ChangeClass.REPLACE and change.object_id is not None:
+            self.result.retired[change.key] = change.object_id
+
+    async def _create_account(self, change: Change, desired: DesiredObject) -> None:
+        """Make an account inside its quarantine group, prove it there, and bind it where nothing live leads yet."""
+        account = self.workspace.manifests.get(ProviderAccount, change.key.name)
+        async with self.proofs.quarantine(account) as quarantine:
+            made = await self.work.create(
+                with_groups(desired, (label(account.name),)),
+                extra_ids={(QUARANTINE, account.name): quarantine.group_id},
+                remember=change.change_class is not ChangeClass.REPLACE,
+            )
+            found = await self.proofs.account(account, made.object_id, quarantine)
+            if _all_proved(found):
+                await self.work.bind(change.key, made.object_id, self._free_groups(desired))
+        found = self.proofs.finish(found)
+        if not _all_proved(found):
+            await self._discard(change, made.object_id)
+            raise RemoteError(_why(found), where=f"ProviderAccount/{account.name}")
+        self._retire(change)
+        self.work.remember(desired, made.object_id)
+        self.result.to_bind[change.key] = frozenset(desired.fields["groups"])
+
+    def _free_groups(self, desired: DesiredObject) -> frozenset[str]:
+        """Return the ids of those desired groups that no route of the active revision uses."""
+        busy = groups_in_service(self.prospect.document_before)
+        ids = (
+            self.work.id(ObjectKey(desired.key.plane, "ShadowGroup", name))
+            for name in desired.fields["groups"]
+        )
+        return frozenset(each for each in ids if each is not None and each not in busy)
+
+    async def _discard(self, change: Change, object_id: str) -> None:
+        """Take a new account that is not proved away again: what is left out of service is not left behind."""
+        try:
+            await self.work.delete(change.key, object_id)
+        except RemoteError as error:
+            self.workspace.progress.warn(f"ProviderAccount/{change.key.name} stays for now: {error.message}")
+
+    async def _widen(self, change: Change, desired: DesiredObject) -> None:
+        """Edit in place, but leave new groups of an account in service to the time after promote."""
+        if change.object_id is None:
+            raise KeyError(change.key.name)
+        if change.key.kind != ProviderAccount.KIND:
+            await self.work.update(change.object_id, desired)
+            return
+        seen = next(
+            each
+            for each in self.prospect.observed.planes[change.key.plane].objects
+            if each.kind == change.key.kind and each.object_id == change.object_id
+        )
+        now = tuple(seen.fields.get("groups", ()))
+        await self.work.update(change.object_id, with_groups(desired, now))
+        if set(desired.fields["groups"]) - set(now):
+            self.result.to_bind[change.key] = frozenset(desired.fields["groups"])
+
+
+def groups_in_service(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the host-side ids of groups that routes of a document use."""
+    return frozenset(route["shadow_group_id"] for route in document.get("routes", []))
+
+
+def _all_proved(found: Sequence[PathProof]) -> bool:
+    return bool(found) and all(proof.broken is None for proof in found)
+
+
+def _why(found: Sequence[PathProof]) -> str:
+    first = next((proof.broken for proof in found if proof.broken is not None), None)
+    return f"not proved: {first.reason.value}: {first.message}" if first else "not proved"

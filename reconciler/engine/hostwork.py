@@ -1,0 +1,152 @@
+"""Changing hosts: create, update and delete with marker, inventory and lease kept in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.engine.observe import Observed
+from reconciler.engine.values import Values
+from reconciler.engine.workspace import Workspace
+from reconciler.errors import Conflict
+from reconciler.hosts.contract import Refs, Secrets
+from reconciler.manifest import GatewayKey
+from reconciler.plan.model import RETIRED, DesiredObject, InventoryEntry, Marker, ObjectKey, ObservedObject
+from reconciler.state.model import Lease
+
+IDS = Mapping[tuple[str, str], str]
+
+
+@dataclass
+class HostWork:
+    """The writes of one run towards hosts. Every write checks the lease first."""
+
+    workspace: Workspace
+    values: Values
+    lease: Lease
+    ids: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
+    """Host -> (kind, manifest name) -> the host's id, of everything of ours that exists."""
+
+    @classmethod
+    def open(cls, workspace: Workspace, values: Values, lease: Lease, observed: Observed) -> HostWork:
+        """Return the writer, knowing what was observed."""
+        work = cls(workspace, values, lease)
+        for plane, seen in observed.planes.items():
+            host = plane.removeprefix("host/")
+            work.ids[host] = {}
+            for each in seen.objects:
+                mark = each.marker
+                if mark and mark.installation == workspace.keyring.installation and mark.kind == each.kind:
+                    work.ids[host][(each.kind, mark.name)] = each.object_id
+        for entry in workspace.store.inventory():
+            work.ids.setdefault(_host(entry.key), {}).setdefault(
+                (entry.key.kind, entry.key.name), entry.object_id
+            )
+        return work
+
+    def id(self, key: ObjectKey) -> str | None:
+        """Return the host's id of one of our objects, or None when it is not known to exist."""
+        return self.ids.get(_host(key), {}).get((key.kind, key.name))
+
+    async def create(
+        self, desired: DesiredObject, *, extra_ids: IDS | None = None, remember: bool = True
+    ) -> ObservedObject:
+        """Make an object and enter it in the inventory."""
+        driver = self.workspace.drivers[_host(desired.key)]
+        self._check_lease()
+        made = await driver.create(
+            desired, self.marker(desired), self._secrets(desired), self._refs(desired, extra_ids)
+        )
+        if remember:
+            self.remember(desired, made.object_id)
+        self.workspace.progress.step(f"created {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
+        return made
+
+    async def update(self, object_id: str, desired: DesiredObject) -> ObservedObject:
+        """Bring an object to its desired fields."""
+        driver = self.workspace.drivers[_host(desired.key)]
+        self._check_lease()
+        changed = await driver.update(
+            object_id, desired, self.marker(desired), self._secrets(desired), self._refs(desired, None)
+        )
+        self.remember(desired, object_id)
+        self.workspace.progress.step(f"updated {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
+        return changed
+
+    async def delete(self, key: ObjectKey, object_id: str, *, adopted: bool = False) -> None:
+        """Delete an object that carries our mark (or was adopted), and forget it."""
+        driver = self.workspace.drivers[_host(key)]
+        self._check_lease()
+        seen = await driver.get(key.kind, object_id)
+        if seen is not None:
+            name = key.name.partition(RETIRED)[0]
+            ours = seen.marker is not None and seen.marker.names(
+                self.workspace.keyring.installation, key.kind, name
+            )
+            if not ours and not adopted:
+                raise Conflict(
+                    f"{key.kind} {object_id} does not carry our mark; it is left alone", where=key.plane
+                )
+            await driver.delete(key.kind, object_id, seen.marker if ours else None)
+        if self.id(key) in (object_id, None):
+            self.workspace.store.forget(key, self.lease)
+            self.ids.get(_host(key), {}).pop((key.kind, key.name), None)
+        self.workspace.progress.step(f"deleted {key.kind}/{key.name} on {_host(key)}")
+
+    async def bind(self, account: ObjectKey, account_id: str, group_ids: frozenset[str]) -> ObservedObject:
+        """Set which groups an account serves."""
+        self._check_lease()
+        return await self.workspace.drivers[_host(account)].bind(account_id, group_ids)
+
+    def remember(self, desired: DesiredObject, object_id: str) -> None:
+        """Enter an object in the inventory."""
+        loaded = self.workspace.manifests.find(desired.key.kind, desired.key.name)
+        entry = InventoryEntry(
+            key=desired.key,
+            object_id=object_id,
+            fingerprint=desired.fingerprint or "",
+            adopted=desired.adopt is not None,
+            prunable=loaded.resource.prunable if loaded else True,
+        )
+        self.workspace.store.remember(entry, self.lease)
+        self.ids.setdefault(_host(desired.key), {})[(desired.key.kind, desired.key.name)] = object_id
+
+    def marker(self, desired: DesiredObject) -> Marker:
+        """Return the mark that the object carries."""
+        installation = self.workspace.keyring.installation
+        return Marker(installation, desired.key.kind, desired.key.name, desired.fingerprint or "-")
+
+    def _check_lease(self) -> None:
+        self.workspace.store.check(self.lease)
+
+    def _refs(self, desired: DesiredObject, extra: IDS | None) -> Refs:
+        return Refs({**self.ids.get(_host(desired.key), {}), **(extra or {})})
+
+    def _secrets(self, desired: DesiredObject) -> Secrets:
+        key = desired.key
+        if key.kind == "ProviderAccount":
+            return Secrets({"credential": self.values.account(key.name)})
+        if key.kind == "KeyIssuer":
+            return Secrets({"password": self.values.issuer_password(key.name)})
+        if key.kind == "GatewayKey":
+            manifest = self.workspace.manifests.get(GatewayKey, key.name)
+            return Secrets({"value": self.values.gateway_key(manifest, self.workspace)})
+        return Secrets()
+
+    def group_ids(self, host: str, names: Iterable[str]) -> frozenset[str]:
+        """Return the ids of groups by their names in canonical fields. Raises KeyError for one that is not there."""
+        refs = Refs(self.ids.get(host, {}))
+        return frozenset(
+            name.removeprefix("#") if name.startswith("#") else refs.id("ShadowGroup", name)
+            for name in names
+            if not name.startswith("quarantine/")
+        )
+
+
+def _host(key: ObjectKey) -> str:
+    return key.plane.removeprefix("host/")
+
+
+def with_groups(desired: DesiredObject, groups: tuple[str, ...]) -> DesiredObject:
+    """Return a ProviderAccount as desired, but serving other groups."""
+    return replace(desired, fields={**desired.fields, "groups": sorted(groups)})

@@ -1,0 +1,98 @@
+"""Observe and plan: what is, what should be, and what would be done about it. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.engine.desire import Knowledge, by_key, desired_in_control_plane, desired_on_hosts, host_of
+from reconciler.engine.observe import Observed, observe
+from reconciler.engine.values import Values, remembered
+from reconciler.engine.workspace import Workspace
+from reconciler.manifest import Location, ManifestSet
+from reconciler.plan.model import DesiredObject, InventoryEntry, ObjectKey, Plan, host_plane
+from reconciler.plan.planner import plan
+from reconciler.plane import document
+from reconciler.plane.document import SECTIONS, control_key
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """One look at everything, and the plan that follows."""
+
+    observed: Observed
+    inventory: tuple[InventoryEntry, ...]
+    desired: Mapping[ObjectKey, DesiredObject]
+    document_before: Mapping[str, Any]
+    document_after: Mapping[str, Any]
+    plan: Plan
+    knowledge: Knowledge = field(default_factory=Knowledge)
+
+
+async def look(workspace: Workspace, values: Values | None = None) -> Prospect:
+    """Observe every plane and plan against it.
+
+    Without `values` no payload secret is read: fingerprints of the last apply stand in for them.
+    """
+    inventory = workspace.store.inventory()
+    observed = await observe(workspace, inventory)
+    return prospect(workspace, observed, inventory, knowledge_of(workspace, values))
+
+
+def knowledge_of(workspace: Workspace, values: Values | None) -> Knowledge:
+    """Return what planning may know: fingerprints from the values read, else the remembered ones."""
+    if values is None:
+        fingerprints = remembered(workspace.manifests, workspace.store)
+    else:
+        fingerprints = {
+            ref: workspace.keyring.fingerprint(value) for ref, value in values.by_reference.items()
+        }
+    return Knowledge(fingerprints=fingerprints, endpoints=workspace.endpoints)
+
+
+def prospect(
+    workspace: Workspace, observed: Observed, inventory: tuple[InventoryEntry, ...], knowledge: Knowledge
+) -> Prospect:
+    """Plan against what was observed."""
+    manifests, keyring = workspace.manifests, workspace.keyring
+    on_hosts = desired_on_hosts(manifests, workspace.drivers, keyring, knowledge)
+    in_plane = desired_in_control_plane(manifests, keyring, knowledge, observed.planes)
+    before = observed.snapshot.document
+    suspended = suspended_keys(manifests)
+    after = document.merge(before, in_plane, installation=keyring.installation, keep=suspended.keys())
+    desired = [*on_hosts, *in_plane]
+    made = plan(
+        desired,
+        observed.planes,
+        inventory,
+        installation=keyring.installation,
+        document_before=before,
+        document_after=after,
+        suspended=suspended,
+    )
+    return Prospect(observed, inventory, by_key(desired), before, after, made, knowledge)
+
+
+def suspended_keys(manifests: ManifestSet) -> dict[ObjectKey, Location | None]:
+    """Return every object of suspended manifests with its place: nothing of theirs is made, changed or deleted."""
+    found: dict[ObjectKey, Location | None] = {}
+    for loaded in manifests:
+        resource = loaded.resource
+        if not resource.suspended:
+            continue
+        if resource.KIND in SECTIONS:
+            found[control_key(resource.KIND, resource.name)] = loaded.at()
+        host = host_of(resource, manifests)
+        for kind in ON_HOST.get(resource.KIND, ()) if host else ():
+            found[ObjectKey(host_plane(host or ""), kind, resource.name)] = loaded.at()
+    return found
+
+
+ON_HOST = {
+    "ShadowHost": ("KeyIssuer",),
+    "ShadowGroup": ("ShadowGroup", "Channel"),
+    "ProviderAccount": ("ProviderAccount",),
+    "GatewayKey": ("GatewayKey",),
+}
+"""Manifest kind -> the kinds of its objects on the host."""

@@ -1,0 +1,244 @@
+"""Running proofs: many paths at once within bounds, accounts through quarantine, results into the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.engine.hostwork import HostWork
+from reconciler.engine.observe import Observed
+from reconciler.engine.workspace import Workspace
+from reconciler.errors import RemoteError
+from reconciler.manifest import Acceptance, GatewayKey, ManifestSet, ProviderAccount, ShadowGroup, ShadowHost
+from reconciler.plan.model import ObjectKey, host_plane
+from reconciler.proof import judge
+from reconciler.proof.accounts import AccountProver, Quarantine
+from reconciler.proof.chain import Prover
+from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
+from reconciler.proof.judge import Policy
+from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
+from reconciler.proof.scope import Scope
+from reconciler.state.model import Lease, ProofRecord
+
+PATHS_AT_ONCE = 8
+ACCOUNTS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """Proves paths and accounts of one manifest set, and remembers what came of it."""
+
+    workspace: Workspace
+    lease: Lease
+    work: HostWork
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.workspace.manifests)
+
+    def policies(self) -> dict[tuple[str, str], Policy]:
+        """Return the strictest policy of each manifest."""
+        grades = {
+            name: Grade(driver.CAPABILITIES.best_grade) for name, driver in self.workspace.drivers.items()
+        }
+        return self.scope.policies(grades)
+
+    async def paths(
+        self, wanted: Sequence[PathKey], *, revision: int, document: Mapping[str, object], observed: Observed
+    ) -> list[PathProof]:
+        """Prove routes by one revision; every result goes to the store."""
+        snapshot = observed.snapshot
+        under_test = UnderTest(
+            revision=revision,
+            document=document,
+            active_document=snapshot.document,
+            manifests=self.workspace.manifests,
+            groups=groups_on_hosts(
+                self.workspace.manifests, observed.planes, self.workspace.keyring.installation
+            ),
+            gateway_keys=snapshot.gateway_keys,
+            key_ids=self._key_ids(),
+        )
+        prover = Prover(
+            plane=self.workspace.plane,
+            drivers=self.workspace.drivers,
+            sender=self.workspace.sender,
+            clock=self.workspace.clock,
+            budget=StoreBudget(self.workspace),
+        )
+        gate = asyncio.Semaphore(PATHS_AT_ONCE)
+        done: list[PathProof] = []
+
+        async def one(each: judge.Intended) -> None:
+            async with gate:
+                proof = await prover.prove(each)
+            done.append(proof)
+            self._tell(proof, f"{len(done)}/{len(wanted)}")
+            self.workspace.store.put_proof(record_of(proof, self.workspace.clock.now()), self.lease)
+
+        await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), self.policies())))
+        return sorted(done, key=lambda proof: proof.key)
+
+    def _key_ids(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key in self.workspace.manifests.of(GatewayKey):
+            host = self.workspace.manifests.get(ShadowGroup, key.spec.group).spec.host
+            object_id = self.work.id(ObjectKey(host_plane(host), GatewayKey.KIND, key.name))
+            if key.issued and object_id is not None:
+                found[key.name] = object_id
+        return found
+
+    def _tell(self, proof: PathProof, count: str) -> None:
+        what = (
+            f"{proof.key.route} {proof.key.model}"
+            if proof.key.route
+            else f"{proof.key.account} {proof.key.model}"
+        )
+        broken = proof.broken
+        if proof.holds:
+            served = f"{proof.host}/{proof.group}/{proof.account} as {proof.model}"
+            self.workspace.progress.step(f"[{count}] proved {what}: {served}, {proof.grade.value}")
+        elif broken is not None:
+            said = f"[{count}] {what}: {broken.link.value} {broken.status.value}: {broken.reason.value}: {broken.message}"
+            self.workspace.progress.warn(said)
+
+    async def account(
+        self, account: ProviderAccount, account_id: str, quarantine: Quarantine
+    ) -> list[PathProof]:
+        """Prove every model of one account through an open quarantine; the clean link follows when it is closed."""
+        policy = self.policies()[(ProviderAccount.KIND, account.name)]
+        return await self.account_prover(account.spec.host).prove(account, account_id, quarantine, policy)
+
+    def account_prover(self, host_name: str) -> AccountProver:
+        """Return the prover of one host's accounts."""
+        workspace = self.workspace
+        host = workspace.manifests.get(ShadowHost, host_name)
+        return AccountProver(
+            host=host,
+            driver=workspace.drivers[host_name],
+            data_endpoint=workspace.endpoint(host.spec.data_endpoint or host.spec.admin_endpoint),
+            sender=workspace.sender,
+            clock=workspace.clock,
+            installation=workspace.keyring.installation,
+            derive_key=lambda name: workspace.keyring.gateway_key(host_name, name, "quarantine"),
+        )
+
+    @asynccontextmanager
+    async def quarantine(self, account: ProviderAccount) -> AsyncIterator[Quarantine]:
+        """Open an account's quarantine and close it again whatever happens, interruption included."""
+        prover = self.account_prover(account.spec.host)
+        like = self.workspace.manifests.get(ShadowGroup, account.spec.groups[0])
+        opened = await prover.open(account, like)
+        try:
+            yield opened
+        finally:
+            await asyncio.shield(prover.close(opened))
+
+    async def in_service(
+        self, account: ProviderAccount, account_id: str, bound: frozenset[str]
+    ) -> list[PathProof]:
+        """Prove an account that serves already: append its quarantine group as last, and take only that away again."""
+        key = ObjectKey(host_plane(account.spec.host), ProviderAccount.KIND, account.name)
+        proofs: list[PathProof] = []
+        try:
+            async with self.quarantine(account) as quarantine:
+                await self.work.bind(key, account_id, bound | {quarantine.group_id})
+                try:
+                    proofs = await self.account(account, account_id, quarantine)
+                finally:
+                    await asyncio.shield(self.work.bind(key, account_id, bound))
+        except RemoteError as error:
+            proofs = [self._unfinished(account, model, error) for model in account.spec.models]
+        return self.finish(proofs)
+
+    def finish(self, proofs: Iterable[PathProof]) -> list[PathProof]:
+        """Add the clean link to account proofs whose quarantine is closed, and store them."""
+        finished = [self._cleaned(proof) for proof in proofs]
+        for proof in finished:
+            self._tell(proof, "account")
+            self.workspace.store.put_proof(record_of(proof, self.workspace.clock.now()), self.lease)
+        return finished
+
+    def _cleaned(self, proof: PathProof) -> PathProof:
+        if proof.link(Link.CLEAN) is not None:
+            return proof
+        return proof.with_link(
+            LinkResult(Link.CLEAN, Status.HOLDS, Reason.OK, "", self.workspace.clock.now())
+        )
+
+    def _unfinished(self, account: ProviderAccount, model: str, error: RemoteError) -> PathProof:
+        now = self.workspace.clock.now()
+        link = LinkResult(Link.SERVED, Status.INCONCLUSIVE, Reason.HOST_UNKNOWN, error.message[:300], now)
+        left = LinkResult(Link.CLEAN, Status.INCONCLUSIVE, Reason.LEFT_BEHIND, error.message[:300], now)
+        key = PathKey("", model, account.name)
+        return PathProof(key=key, links=(link, left), host=account.spec.host, observed_at=now)
+
+    async def accounts_in_service(self, names: Iterable[str], observed: Observed) -> list[PathProof]:
+        """Prove several accounts in service, a few at once, each host's own troubles apart."""
+        gate = asyncio.Semaphore(ACCOUNTS_AT_ONCE)
+
+        async def one(name: str) -> list[PathProof]:
+            account = self.workspace.manifests.get(ProviderAccount, name)
+            key = ObjectKey(host_plane(account.spec.host), ProviderAccount.KIND, name)
+            account_id = self.work.id(key)
+            seen = observed.planes.get(key.plane)
+            if seen is None or seen.unknown is not None or account_id is None:
+                reason = seen.unknown if seen and seen.unknown else "the account is not on the host"
+                missing = RemoteError(reason, where=f"ShadowHost/{account.spec.host}")
+                return self.finish(self._unfinished(account, model, missing) for model in account.spec.models)
+            async with gate:
+                return await self.in_service(account, account_id, await self._bound(account, account_id))
+
+        groups = await asyncio.gather(*(one(name) for name in names))
+        return [proof for group in groups for proof in group]
+
+    async def _bound(self, account: ProviderAccount, account_id: str) -> frozenset[str]:
+        # Read afresh: taking away only our own id again must keep what somebody bound a moment ago.
+        seen = await self.workspace.drivers[account.spec.host].get(ProviderAccount.KIND, account_id)
+        return self.work.group_ids(account.spec.host, seen.fields["groups"] if seen else ())
+
+
+def record_of(proof: PathProof, now: datetime) -> ProofRecord:
+    """Return the proof as the store keeps it."""
+    return ProofRecord(
+        route=proof.key.route or None,
+        public_model=proof.key.model,
+        account=proof.key.account or None,
+        observed_at=proof.observed_at or now,
+        body=proof.to_json(),
+    )
+
+
+@dataclass(frozen=True)
+class StoreBudget:
+    """Reserves probes against the day's budget of the Acceptances that a route falls under."""
+
+    workspace: Workspace
+
+    def reserve(self, *, route: str, tokens: int) -> bool:
+        """Reserve one request of at most `tokens` tokens with every Acceptance that covers the route."""
+        day = self.workspace.clock.now().date()
+        return all(
+            self.workspace.store.reserve(
+                acceptance.name,
+                day,
+                requests=1,
+                tokens=tokens,
+                max_requests=acceptance.spec.budget.max_requests,
+                max_tokens=acceptance.spec.budget.max_tokens,
+            )
+            for acceptance in covering(self.workspace.manifests, route)
+        )
+
+
+def covering(manifests: ManifestSet, route: str) -> list[Acceptance]:
+    """Return the Acceptances that have a manifest on this route's paths as target."""
+    scope = Scope(manifests)
+    return [
+        acceptance
+        for acceptance in manifests.of(Acceptance)
+        if not acceptance.suspended and ("Route", route) in scope.targets(acceptance)
+    ]

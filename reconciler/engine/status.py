@@ -1,0 +1,171 @@
+"""Writing down what a run found: conditions, proofs and events per manifest, in the state store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.engine.desire import host_of
+from reconciler.engine.live import latest
+from reconciler.engine.prospect import Prospect
+from reconciler.engine.proving import Proofs
+from reconciler.engine.workspace import Workspace
+from reconciler.manifest import ControlPlane, Loaded, Resource
+from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
+from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions, paths_of
+from reconciler.proof.model import PathProof
+from reconciler.state.model import Condition as StoredCondition
+from reconciler.state.model import Lease, Status
+
+ManifestKey = tuple[str, str]
+MESSAGE_CHARS = 1000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The status of every manifest of the set, as stored."""
+
+    statuses: tuple[Status, ...] = field(default_factory=tuple)
+
+    @property
+    def all_ready(self) -> bool:
+        """True when every manifest that asks for proof is Ready."""
+        return not self.not_ready
+
+    @property
+    def not_ready(self) -> tuple[Status, ...]:
+        """Return what is not Ready; suspended, disabled and unreferenced manifests are outside."""
+        return tuple(status for status in self.statuses if _counts_against(status))
+
+
+def _counts_against(status: Status) -> bool:
+    found = next(each for each in status.conditions if each.type == "Ready")
+    return found.status != "True" and found.reason not in OUT_OF_SCOPE
+
+
+async def write_statuses(
+    workspace: Workspace,
+    lease: Lease,
+    seen: Prospect,
+    proofs: Proofs,
+    held_back: Mapping[ObjectKey, str],
+) -> Outcome:
+    """Derive the conditions of every manifest from what was seen and proved, and store them."""
+    known = latest(workspace)
+    facts = Facts(
+        manifests=workspace.manifests,
+        scope=proofs.scope,
+        proofs=known,
+        now=workspace.clock.now(),
+        policies=proofs.policies(),
+        programmed=programmed(workspace, seen),
+        held_back={manifest_of(key): why for key, why in held_back.items()},
+    )
+    found = conditions(facts)
+    revision = seen.observed.snapshot.revision
+    return Outcome(
+        tuple(_write(workspace, lease, loaded, found, facts, revision) for loaded in workspace.manifests)
+    )
+
+
+def _write(
+    workspace: Workspace,
+    lease: Lease,
+    loaded: Loaded,
+    found: Mapping[ManifestKey, Sequence[Condition]],
+    facts: Facts,
+    revision: int,
+) -> Status:
+    resource = loaded.resource
+    key = (resource.KIND, resource.name)
+    store = workspace.store
+    generation = store.observe_generation(resource.KIND, resource.name, resource_digest(resource), lease)
+    before = store.status(resource.KIND, resource.name)
+    status = Status(
+        api_version=resource.api_version,
+        kind=resource.KIND,
+        name=resource.name,
+        observed_generation=generation,
+        revision=revision,
+        conditions=tuple(_stored(each, generation, workspace) for each in found[key]),
+        proofs=tuple(
+            _proof(facts.proofs[path]) for path in paths_of(resource, facts) if path in facts.proofs
+        ),
+    )
+    written = store.put_status(status, lease)
+    _tell(workspace, lease, before, written)
+    return written
+
+
+def _stored(condition: Condition, generation: int, workspace: Workspace) -> StoredCondition:
+    return StoredCondition(
+        type=condition.type,
+        status=condition.status,
+        reason=condition.reason,
+        message=condition.message[:MESSAGE_CHARS],
+        observed_generation=generation,
+        last_transition_time=workspace.clock.now(),
+    )
+
+
+def _proof(proof: PathProof) -> dict[str, object]:
+    return proof.to_json()
+
+
+def _tell(workspace: Workspace, lease: Lease, before: Status | None, after: Status) -> None:
+    """Write an event when a manifest became Ready, or stopped being so."""
+    was = _ready_of(before) if before else None
+    now = _ready_of(after)
+    if was is None or was.status != now.status or was.reason != now.reason:
+        kind = "Normal" if now.status == "True" or now.reason in OUT_OF_SCOPE else "Warning"
+        workspace.store.add_event(after.kind, after.name, kind, now.reason, now.message, lease)
+
+
+def _ready_of(status: Status) -> StoredCondition:
+    return next(each for each in status.conditions if each.type == "Ready")
+
+
+def programmed(workspace: Workspace, seen: Prospect) -> dict[ManifestKey, Condition]:
+    """Return the Programmed condition of every manifest whose own objects are not as desired."""
+    found: dict[ManifestKey, Condition] = {}
+    for change in seen.plan.pending():
+        if change.action is not Action.DELETE:
+            found.setdefault(manifest_of(change.key), _out_of_date(change))
+    for skipped in seen.plan.skipped:
+        if skipped.reason is not SkipReason.SUSPENDED:
+            found.setdefault(manifest_of(skipped.key), _skipped(skipped))
+    for loaded in workspace.manifests:
+        host = host_of(loaded.resource, workspace.manifests)
+        why = seen.observed.unknown_hosts().get(host) if host else None
+        if why is not None:
+            key = (loaded.resource.KIND, loaded.resource.name)
+            found[key] = Condition("Programmed", "Unknown", "HostUnknown", f"ShadowHost/{host}: {why}")
+    for plane in workspace.manifests.of(ControlPlane):
+        found.pop((ControlPlane.KIND, plane.name), None)
+    return found
+
+
+def _out_of_date(change: Change) -> Condition:
+    fields = ", ".join(each.path for each in change.fields[:5])
+    what = f"{change.action.value} pending on {change.key.plane}"
+    reason = "Missing" if change.action is Action.CREATE else "Drifted"
+    return Condition("Programmed", "False", reason, f"{what}: {fields}" if fields else what)
+
+
+def _skipped(skipped: Skipped) -> Condition:
+    unknown = skipped.reason in (SkipReason.HOST_UNKNOWN, SkipReason.CONTROL_PLANE_UNKNOWN)
+    return Condition("Programmed", "Unknown" if unknown else "False", str(skipped.reason), skipped.message)
+
+
+def manifest_of(key: ObjectKey) -> ManifestKey:
+    """Return the manifest that an object comes from."""
+    kinds = {"KeyIssuer": "ShadowHost", "Channel": "ShadowGroup"}
+    return (kinds.get(key.kind, key.kind) if key.plane != CONTROL else key.kind, key.name.partition("#")[0])
+
+
+def resource_digest(resource: Resource) -> str:
+    """Return what changes when a manifest's content changes."""
+    body = resource.model_dump(mode="json", by_alias=True)
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""Everything one run works with: manifests, store, keyring, and open connections to the plane and every host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from reconciler.engine.clock import SystemClock
+from reconciler.engine.connections import resolve_endpoints
+from reconciler.engine.progress import Progress, Silent
+from reconciler.engine.secret_values import Keyring, OperatorPolicy, SecretReader
+from reconciler.errors import InvalidInput
+from reconciler.hosts.contract import HostDriver
+from reconciler.hosts.registry import open_driver
+from reconciler.hosts.transport import Transport
+from reconciler.manifest import ControlPlane, ManifestSet, ShadowHost, ValueFrom
+from reconciler.manifest.shadow_host import RequestBudget
+from reconciler.plane.client import ControlPlaneClient, ProblemDetails
+from reconciler.proof.chain import Clock
+from reconciler.proof.probe import ProbeSender
+from reconciler.state.store import Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. Times in seconds."""
+
+    stack: Mapping[str, str] = field(default_factory=dict)
+    """`embedded://NAME` -> URL."""
+    policy: OperatorPolicy = field(default_factory=OperatorPolicy)
+    progress: Progress = field(default_factory=Silent)
+    clock: Clock = field(default_factory=SystemClock)
+    transport: httpx.AsyncBaseTransport | None = None
+    """Replaces the network, for tests and rehearsals."""
+    reader: SecretReader | None = None
+    """Replaces the reading of secrets, for rehearsals."""
+    with_secrets: bool = False
+    """True for runs that write: only they read payload secrets, such as the key issuers' passwords."""
+    lease_s: float = 15.0
+    """How long a killed run keeps others out, in seconds; a live one renews it four times as often."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One run's surroundings; `open_workspace` makes and closes it."""
+
+    manifests: ManifestSet
+    store: Store
+    keyring: Keyring
+    options: Options
+    endpoints: Mapping[str, str]
+    reader: SecretReader
+    plane: ControlPlaneClient
+    drivers: Mapping[str, HostDriver]
+    sender: ProbeSender
+
+    @property
+    def progress(self) -> Progress:
+        return self.options.progress
+
+    @property
+    def clock(self) -> Clock:
+        return self.options.clock
+
+    def read(self, source: ValueFrom, *, what: str) -> str:
+        """Return a secret's value under the operator's policy."""
+        return self.reader.read(source, what=what)
+
+    def endpoint(self, written: str) -> str:
+        """Return an endpoint as reachable."""
+        return self.endpoints.get(written, written).rstrip("/")
+
+
+def the_control_plane(manifests: ManifestSet) -> ControlPlane:
+    """Return the one ControlPlane of a set. Raises InvalidInput when there is none, or more than one."""
+    planes = manifests.of(ControlPlane)
+    if len(planes) != 1:
+        raise InvalidInput(
+            f"{len(planes)} ControlPlane manifests, one is needed",
+            hint="apply the manifests of one control plane at a time",
+        )
+    return planes[0]
+
+
+@asynccontextmanager
+async def open_workspace(manifests: ManifestSet, store: Store, options: Options) -> AsyncIterator[Workspace]:
+    """Open connections for one run, and close them all.
+
+    Only the admin credentials of the control plane and the hosts are read here. Raises InvalidInput and Refused.
+    """
+    installation = store.installation()
+    keyring = Keyring(installation.id, installation.key)
+    endpoints = resolve_endpoints(manifests, options.stack)
+    reader = options.reader or SecretReader(options.policy.secrets)
+    async with AsyncExitStack() as stack:
+        plane = _open_plane(the_control_plane(manifests), endpoints, reader, options)
+        stack.push_async_callback(plane.close)
+        drivers: dict[str, HostDriver] = {}
+        for host in manifests.of(ShadowHost):
+            drivers[host.name] = _open_host(host, endpoints, reader, keyring, options)
+            stack.push_async_callback(drivers[host.name].close)
+        sender = ProbeSender.open(transport=options.transport)
+        stack.push_async_callback(sender.close)
+        yield Workspace(manifests, store, keyring, options, endpoints, reader, plane, drivers, sender)
+
+
+def _open_plane(
+    plane: ControlPlane, endpoints: Mapping[str, str], reader: SecretReader, options: Options
+) -> ControlPlaneClient:
+    token = reader.read(plane.spec.admin_token.value_from, what=f"ControlPlane/{plane.name} spec.adminToken")
+    endpoint = endpoints[plane.spec.endpoint]
+    http = Transport(
+        endpoint,
+        where=f"ControlPlane/{plane.name}",
+        limits=RequestBudget(requests_per_second=1000, burst=1000, max_in_flight=16),
+        dialect=ProblemDetails(),
+        transport=options.transport,
+        sleep=options.clock.sleep,
+        clock=options.clock.monotonic,
+        now=options.clock.now,
+        headers={"authorization": f"Bearer {token}"},
+    )
+    http.scrubber.learn(token)
+    data = plane.spec.data_endpoint
+    return ControlPlaneClient(http, data_endpoint=endpoints[data] if data else endpoint)
+
+
+def _open_host(
+    host: ShadowHost, endpoints: Mapping[str, str], reader: SecretReader, keyring: Keyring, options: Options
+) -> HostDriver:
+    admin = host.spec.admin_endpoint
+    return open_driver(
+        host,
+        admin_endpoint=endpoints[admin],
+        data_endpoint=endpoints[host.spec.data_endpoint or admin],
+        admin_key=reader.read(
+            host.spec.admin_credential.value_from, what=f"ShadowHost/{host.name} spec.adminCredential"
+        ),
+        installation=keyring.installation,
+        fingerprint=keyring.fingerprint,
+        issuer_password=_issuer_password(host, reader) if options.with_secrets else None,
+        transport=options.transport,
+        sleep=options.clock.sleep,
+        clock=options.clock.monotonic,
+        now=options.clock.now,
+    )
+
+
+def _issuer_password(host: ShadowHost, reader: SecretReader) -> str | None:
+    issuer = host.spec.key_issuer
+    if issuer is None:
+        return None
+    return reader.read(issuer.password_from, what=f"ShadowHost/{host.name} spec.keyIssuer.passwordFrom")

@@ -1,0 +1,183 @@
+"""What each path must turn out to be: the revision under test and the hosts as observed, joined. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.manifest import ManifestSet, ModelBinding, ProviderAccount, ShadowGroup
+from reconciler.plan.model import ObservedObject, PlaneObservation, host_plane
+from reconciler.proof import judge
+from reconciler.proof.judge import Intended, Policy, Verdict
+from reconciler.proof.model import PathKey, Reason
+from reconciler.routing.config import Configuration, Route, parse
+from reconciler.routing.resolve import ordered_routes
+
+
+@dataclass(frozen=True)
+class GroupOnHost:
+    """A shadow group as it stands: its accounts, ours and foreign."""
+
+    group_id: str | None
+    unknown: str | None = None
+    """Why nothing is known of it, when its host could not be read."""
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    """Host account id -> ProviderAccount name, for those that the manifests bind to it."""
+    foreign: tuple[str, ...] = ()
+    """Host-side names of accounts that no manifest binds to it."""
+    models: frozenset[str] = frozenset()
+    """Models that at least one account bound by the manifests serves."""
+
+
+def groups_on_hosts(
+    manifests: ManifestSet, planes: Mapping[str, PlaneObservation], installation: str
+) -> dict[str, GroupOnHost]:
+    """Return every ShadowGroup of the set as it stands on its host."""
+    return {
+        group.name: _group(group, planes.get(host_plane(group.spec.host)), manifests, installation)
+        for group in manifests.of(ShadowGroup)
+    }
+
+
+def _group(
+    group: ShadowGroup, seen: PlaneObservation | None, manifests: ManifestSet, installation: str
+) -> GroupOnHost:
+    if seen is None or seen.unknown is not None:
+        return GroupOnHost(None, unknown=seen.unknown if seen and seen.unknown else "not observed")
+    group_id = next(
+        (each.object_id for each in seen.objects if _is(each, installation, ShadowGroup.KIND, group.name)), None
+    )
+    if group_id is None:
+        return GroupOnHost(None)
+    accounts: dict[str, str] = {}
+    foreign: list[str] = []
+    models: set[str] = set()
+    for each in seen.objects:
+        if each.kind != ProviderAccount.KIND or group.name not in each.fields.get("groups", ()):
+            continue
+        name = _intended_name(each, group.name, manifests, installation)
+        if name is None:
+            foreign.append(each.host_name)
+        else:
+            accounts[each.object_id] = name
+            # A renamed model (`m -> n`) is served too; whether it is billed as intended is for the usage row to say.
+            models |= {str(model).split(" -> ")[0] for model in each.fields.get("models", ())}
+    return GroupOnHost(group_id, None, accounts, tuple(sorted(foreign)), frozenset(models))
+
+
+def _is(each: ObservedObject, installation: str, kind: str, name: str) -> bool:
+    return each.kind == kind and each.marker is not None and each.marker.names(installation, kind, name)
+
+
+def _intended_name(each: ObservedObject, group: str, manifests: ManifestSet, installation: str) -> str | None:
+    mark = each.marker
+    if mark is None or mark.installation != installation or mark.kind != ProviderAccount.KIND:
+        return None
+    loaded = manifests.find(ProviderAccount.KIND, mark.name)
+    bound = isinstance(account := loaded.resource if loaded else None, ProviderAccount) and group in account.spec.groups
+    return mark.name if bound else None
+
+
+@dataclass(frozen=True)
+class UnderTest:
+    """A revision to prove, and what is known around it."""
+
+    revision: int
+    document: Mapping[str, Any]
+    active_document: Mapping[str, Any]
+    manifests: ManifestSet
+    groups: Mapping[str, GroupOnHost]
+    gateway_keys: frozenset[tuple[str, str]]
+    """(name, version) of every value that the gateway holds."""
+    key_ids: Mapping[str, str]
+    """GatewayKey name -> the host's id, for keys that we made."""
+
+
+def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[tuple[str, str], Policy]) -> list[Intended]:
+    """Return what each path must turn out to be in the revision under test; paths it does not hold say so."""
+    configuration = parse(under_test.document)
+    active = parse(under_test.active_document)
+    return [_intend(path, under_test, configuration, active, policies) for path in paths]
+
+
+def _intend(
+    path: PathKey,
+    under_test: UnderTest,
+    configuration: Configuration,
+    active: Configuration,
+    policies: Mapping[tuple[str, str], Policy],
+) -> Intended:
+    route = next((each for each in configuration.routes if each.name == path.route), None)
+    binding = _binding(path, under_test.manifests)
+    group_name = binding.spec.logical_group if binding else ""
+    ordered = ordered_routes(configuration, group_name, path.model)
+    chosen = next((each for each in ordered if each.route == path.route), None)
+    pool = under_test.groups.get(route.shadow_group) if route else None
+    policy = policies.get(("Route", path.route), Policy())
+    return Intended(
+        key=path,
+        revision=under_test.revision,
+        logical_group=group_name,
+        public_model=path.model,
+        managed_key=_managed_key(configuration, group_name, path.model),
+        host=route.shadow_host if route else "",
+        group=route.shadow_group if route else "",
+        group_id=route.shadow_group_id if route else "",
+        shadow_model=chosen.shadow_model if chosen else "",
+        gateway_key=route.gateway_key if route else "",
+        key_id=under_test.key_ids.get(route.gateway_key) if route else None,
+        accounts=pool.accounts if pool else {},
+        better=frozenset(
+            each.route for each in ordered if chosen and each.route != path.route and each.priority <= chosen.priority
+        ),
+        in_service=any(each.route == path.route for each in ordered_routes(active, group_name, path.model)),
+        configured=_configured(path, route if chosen else None, chosen.shadow_model if chosen else "", pool, under_test),
+        policy=policy,
+    )
+
+
+def _binding(path: PathKey, manifests: ManifestSet) -> ModelBinding | None:
+    for binding in manifests.of(ModelBinding):
+        if binding.spec.public_model == path.model and any(each.route == path.route for each in binding.spec.routes):
+            return binding
+    return None
+
+
+def _managed_key(configuration: Configuration, logical_group: str, public_model: str) -> str | None:
+    """Return the first key whose requests for the model go to this logical group, or None."""
+    bound = {(each.logical_group, each.public_model) for each in configuration.model_bindings}
+    for key in configuration.managed_keys:
+        if key.limits.models is not None and public_model not in key.limits.models:
+            continue
+        serving = next((group for group in key.logical_groups if (group, public_model) in bound), None)
+        if serving == logical_group:
+            return key.name
+    return None
+
+
+def _configured(
+    path: PathKey, route: Route | None, shadow_model: str, pool: GroupOnHost | None, under_test: UnderTest
+) -> Verdict:
+    if route is None:
+        message = f"revision {under_test.revision} has no enabled route {path.route} for model {path.model}"
+        return judge.broken(Reason.NOT_IN_REVISION, message)
+    if pool is None or pool.unknown is not None:
+        why = pool.unknown if pool else "not observed"
+        return judge.inconclusive(Reason.HOST_UNKNOWN, f"ShadowHost/{route.shadow_host}: {why}")
+    if pool.group_id is None or pool.group_id != route.shadow_group_id:
+        message = f"host {route.shadow_host} has no group {route.shadow_group} with id {route.shadow_group_id}"
+        return judge.broken(Reason.GROUP_MISSING, message)
+    if pool.foreign:
+        names = ", ".join(repr(name[:100]) for name in pool.foreign)
+        message = f"accounts that no manifest binds to {route.shadow_group} serve it: {names}"
+        return judge.broken(Reason.FOREIGN_ACCOUNT, message)
+    if not pool.accounts:
+        return judge.broken(Reason.NO_ACCOUNT_BOUND, f"no account is bound to {route.shadow_group}")
+    if shadow_model not in pool.models:
+        message = f"no account of {route.shadow_group} serves {shadow_model!r} on the host"
+        return judge.broken(Reason.MODEL_NOT_SERVED, message)
+    if (route.gateway_key, route.gateway_key_version) not in under_test.gateway_keys:
+        message = f"the gateway does not hold {route.gateway_key} version {route.gateway_key_version}"
+        return judge.broken(Reason.GATEWAY_KEY_UNKNOWN, message)
+    return judge.HOLDS
