@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 
 import aiohttp
 from yarl import URL
@@ -15,6 +16,7 @@ from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
 HEADER_CAP = 64 * 1024
 _SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _READ_AHEAD = 256 * 1024
+_IN_ONE_PIECE = 256 * 1024
 
 
 class AiohttpUpstream:
@@ -49,7 +51,7 @@ class AiohttpUpstream:
                 response = await self._opened().request(
                     request.method,
                     URL(request.origin + request.path, encoded=True),
-                    data=request.body,
+                    data=_payload(request.body),
                     headers=[
                         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers
                     ],
@@ -99,6 +101,11 @@ class AiohttpResponse:
             self._response.release()
         else:
             self._response.close()
+
+
+def _payload(body: bytes) -> bytes | BytesIO:
+    """Return a large body as a file, which aiohttp sends piece by piece without holding up the loop."""
+    return body if len(body) <= _IN_ONE_PIECE else BytesIO(body)
 
 
 @contextmanager

@@ -1,0 +1,235 @@
+"""One HTTP/1.1 connection to a host: frames one answer at a time, strictly, on httptools' parser.
+
+What could be read in two ways is not read at all: two lengths, a length beside chunks, another transfer coding, bytes
+that nobody asked for. The connection is dropped then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import httptools
+
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+
+HEADER_CAP = 64 * 1024
+"""Longest head, 1xx answers before it included; also what framing may cost beside a body."""
+_OVERHEAD_PER_BODY_BYTE = 16
+"""Chunks of one byte cost five bytes of framing; beyond this something hides in extensions or trailers."""
+HIGH_WATER = 256 * 1024
+"""Body bytes held for a slow reader before the host is made to wait."""
+_HEADERS_AT_MOST = 200
+_WRITTEN_TOGETHER = 64 * 1024
+"""Up to this length head and body go to the socket in one piece."""
+
+Header = tuple[bytes, bytes]
+
+
+class Connection(asyncio.Protocol):
+    """Carries `exchange`s one after another. `deadline` is on the loop's clock; the pool's sweeper enforces it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = loop
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self.lost = False
+        self.idle_until = 0.0
+        """Not used again after this time."""
+        self.keep_alive_s: float | None = None
+        """What the host's Keep-Alive header promised, seconds."""
+        self._reset()
+
+    def _reset(self) -> None:
+        """Make ready for the next answer."""
+        self.deadline: float | None = None
+        self.deadline_kind = ""
+        self.status = 0
+        self.headers: list[Header] = []
+        self.complete = False
+        self.failure: UpstreamFailed | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_done = False
+        self._until_eof = False
+        self._surplus = False
+        self._keeps_alive = False
+        self._fed = 0
+        self._body_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # What the pool and the response call.
+
+    async def exchange(self, request: UpstreamRequest, head: bytes) -> None:
+        """Send a request and return when the head of its answer is here. Raises UpstreamFailed."""
+        assert self._transport is not None
+        self._reset()
+        if len(request.body) <= _WRITTEN_TOGETHER:
+            self._transport.write(head + request.body)
+        else:
+            self._transport.write(head)
+            self._transport.write(request.body)
+        self.deadline = self._loop.time() + request.first_byte_timeout_s
+        self.deadline_kind = "first-byte-timeout"
+        while not self._head_done and self.failure is None:
+            await self._wait()
+        self.deadline = None
+        if not self._head_done and self.failure is not None:
+            raise self.failure
+
+    async def chunk(self, idle_timeout_s: float) -> bytes | None:
+        """Return what has arrived of the body, or None at its proper end. Raises UpstreamFailed."""
+        while not self._chunks:
+            if self.failure is not None:
+                raise self.failure
+            if self.complete:
+                return None
+            self.deadline = self._loop.time() + idle_timeout_s
+            self.deadline_kind = "idle-timeout"
+            await self._wait()
+            self.deadline = None
+        body = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return body
+
+    @property
+    def reusable(self) -> bool:
+        """True when the answer ended where it said, the request was sent whole, and the host keeps the connection."""
+        return (
+            self.complete
+            and self.failure is None
+            and not self.lost
+            and not self._surplus
+            and not self._until_eof
+            and not self._chunks
+            and self._transport is not None
+            and not self._transport.is_closing()
+            and self._transport.get_write_buffer_size() == 0
+            and self._keeps_alive
+        )
+
+    def fail(self, kind: str) -> None:
+        """End the answer under way and drop the connection."""
+        if self.failure is None and not self.complete:
+            self.failure = UpstreamFailed(kind, sent=True)
+        self.drop()
+        self._wake()
+
+    def drop(self) -> None:
+        """Close at once, without sending what is left."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.complete:
+            self._surplus = True
+            self.drop()
+            return
+        self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._surplus = True
+            self.fail("malformed")
+            return
+        if self._fed - self._body_bytes > HEADER_CAP + _OVERHEAD_PER_BODY_BYTE * self._body_bytes:
+            self.fail("malformed")
+            return
+        if self._held > HIGH_WATER:
+            self._hold_back()
+        if self._head_done:
+            self._wake()
+
+    def _hold_back(self) -> None:
+        """Let the host wait until the reader has caught up."""
+        if not self._paused and not self.complete and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.failure is None and not self.complete:
+            if self._until_eof and exc is None:
+                self.complete = True
+            else:
+                kind = "truncated" if self._head_done else "malformed" if self._fed else "reset"
+                self.failure = UpstreamFailed(kind, sent=True)
+        self._wake()
+        self._on_lost(self)
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_done and not self._surplus:
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self.headers = []
+            return
+        self._frame(status)
+        self.status = status
+        self._head_done = True
+
+    def _frame(self, status: int) -> None:
+        """Decide how the body ends. Raises (into the parser, which stops) when that could be read in two ways."""
+        if not 200 <= status <= 599 or len(self.headers) > _HEADERS_AT_MOST:
+            raise ValueError("unusable status or head")
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1 or (codings and codings[0].strip().lower() != b"chunked"):
+            raise ValueError("the body's length is ambiguous")
+        self._until_eof = not lengths and not codings and status not in (204, 304)
+        self.keep_alive_s = _keep_alive(self.headers)
+
+    def on_body(self, data: bytes) -> None:
+        if not self._surplus:
+            self._chunks.append(data)
+            self._held += len(data)
+            self._body_bytes += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._head_done:
+            self.complete = True
+            self._keeps_alive = self._parser.should_keep_alive()  # forgotten once the callback is over
+
+
+def _keep_alive(headers: list[Header]) -> float | None:
+    for name, value in headers:
+        if name == b"keep-alive":
+            for parameter in value.split(b","):
+                key, _, seconds = parameter.partition(b"=")
+                if key.strip().lower() == b"timeout" and seconds.strip().isdigit():
+                    return float(seconds)
+    return None
