@@ -50,7 +50,9 @@ def open_driver(
     """Return the driver that a ShadowHost names, ready to talk to it; nothing is sent yet.
 
     Endpoints are as reachable, never `embedded://`. `fingerprint` is the installation's keyed fingerprint of a
-    secret. `issuer_password` is needed to make, change or delete GatewayKeys. Raises: InvalidInput for an unknown driver.
+    secret. `issuer_password` is needed to make, change or delete GatewayKeys.
+
+    Raises: InvalidInput for an unknown driver.
     """
     return driver_class(host.spec.driver)(
         host,

@@ -13,7 +13,7 @@ from reconciler.hosts.contract import AccountMarks, Refs, Secrets
 from reconciler.hosts.sub2api import normal
 from reconciler.hosts.sub2api.api import Api, make_once, settled
 from reconciler.hosts.sub2api.groups import Groups
-from reconciler.hosts.sub2api.names import GroupNames, foreign, group_id, stamped
+from reconciler.hosts.sub2api.names import foreign, group_id, stamped
 from reconciler.hosts.sub2api.settings import ACCOUNT_CREDENTIALS, ACCOUNT_EXTRA, ACCOUNT_FIELDS
 from reconciler.hosts.sub2api.shape import Json, identity, mapping, moment, shape, text
 from reconciler.plan.model import DesiredObject, Fields, Marker, ObservedObject
@@ -26,10 +26,10 @@ _TIMED_MARKS = {
 
 
 class Accounts:
-    def __init__(self, api: Api, names: GroupNames, groups: Groups, now: Callable[[], datetime]) -> None:
+    def __init__(self, api: Api, groups: Groups, now: Callable[[], datetime]) -> None:
         self._api = api
-        self._names = names
         self._groups = groups
+        self._names = groups.names
         self._now = now
 
     async def raw_all(self, **params: str | int) -> list[Json]:
@@ -42,9 +42,8 @@ class Accounts:
     async def observe(self, raw: Json) -> ObservedObject:
         """Return an account in canonical form, asking for the groups that it names and nobody has read yet."""
         with shape("an account", self._api.where):
-            unknown = [found for found in normal.group_ids(raw) if not self._names.knows(found)]
-        for found in unknown:
-            await self._groups.get(found)
+            groups = normal.group_ids(raw)
+        await self._groups.know(groups)
         return self.observed(raw)
 
     def observed(self, raw: Json) -> ObservedObject:
@@ -110,8 +109,9 @@ class Accounts:
 
     async def _confirm_groups(self, bound: list[str]) -> None:
         """Raise NotFound for a group that is gone: the host would bind the account to its dead row."""
+        await self._groups.know(bound)
         for found in bound:
-            if not self._names.knows(found) and await self._groups.get(found) is None:
+            if not self._names.knows(found):
                 raise NotFound(f"group {found} is gone", where=self._api.where, reason="GROUP_NOT_FOUND")
 
     async def _look(self, desired: DesiredObject, marker: Marker) -> Json | None:

@@ -9,23 +9,32 @@ from reconciler.errors import NotFound
 from reconciler.hosts.contract import Refs, Secrets
 from reconciler.hosts.sub2api import normal
 from reconciler.hosts.sub2api.api import Api, make_once, settled
-from reconciler.hosts.sub2api.names import GroupNames, foreign, group_id, stamped
+from reconciler.hosts.sub2api.groups import Groups
+from reconciler.hosts.sub2api.names import foreign, group_id, stamped
 from reconciler.hosts.sub2api.settings import PRICES
 from reconciler.hosts.sub2api.shape import Json, identity, shape, text
 from reconciler.plan.model import DesiredObject, Fields, Marker, ObservedObject
 
 
 class Channels:
-    def __init__(self, api: Api, names: GroupNames) -> None:
+    def __init__(self, api: Api, groups: Groups) -> None:
         self._api = api
-        self._names = names
+        self._groups = groups
+        self._names = groups.names
 
     async def raw_all(self) -> list[Json]:
         return await self._api.all("/channels")
 
     async def get(self, object_id: str) -> ObservedObject | None:
         raw = await self._api.one(f"/channels/{object_id}")
-        return None if raw is None else self.observed(raw)
+        return None if raw is None else await self.observe(raw)
+
+    async def observe(self, raw: Json) -> ObservedObject:
+        """Return a channel in canonical form, asking for the groups that it lists and nobody has read yet."""
+        with shape("a channel", self._api.where):
+            groups = normal.group_ids(raw)
+        await self._groups.know(groups)
+        return self.observed(raw)
 
     def observed(self, raw: Json) -> ObservedObject:
         with shape("a channel", self._api.where):
@@ -55,7 +64,7 @@ class Channels:
     async def _look(self, desired: DesiredObject, marker: Marker) -> ObservedObject | None:
         name = desired.fields["name"]
         items, _, _ = await self._api.page("/channels", search=name)
-        for item in (self.observed(raw) for raw in items if raw.get("name") == name):
+        for item in [await self.observe(raw) for raw in items if raw.get("name") == name]:
             if item.marker != marker:
                 raise foreign(f"channel {name!r}", item.object_id, self._api.where)
             return item
@@ -72,7 +81,9 @@ class Channels:
         return await self._read(object_id)
 
     async def _read(self, object_id: str) -> ObservedObject:
-        return self.observed(self._api.record(await self._api.get(f"/channels/{object_id}"), "a channel"))
+        return await self.observe(
+            self._api.record(await self._api.get(f"/channels/{object_id}"), "a channel")
+        )
 
     async def delete(self, object_id: str) -> None:
         with suppress(NotFound):

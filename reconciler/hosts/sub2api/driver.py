@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import httpx
 
-from reconciler.errors import Conflict
+from reconciler.errors import Conflict, RemoteError
 from reconciler.hosts.budget import Clock, Sleep
 from reconciler.hosts.contract import (
     AccountMarks,
@@ -35,7 +35,7 @@ from reconciler.hosts.sub2api.issuer import Issuer
 from reconciler.hosts.sub2api.keys import Keys
 from reconciler.hosts.sub2api.names import GroupNames
 from reconciler.hosts.sub2api.settings import SETTINGS_SCHEMAS
-from reconciler.hosts.sub2api.shape import shape, text
+from reconciler.hosts.sub2api.shape import Json, shape, text
 from reconciler.hosts.transport import TIMEOUT, Transport
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
@@ -112,15 +112,15 @@ class Sub2apiDriver(HostDriver):
         self._installation = installation
         self._names = GroupNames(installation)
         self._groups = Groups(self._api, self._names)
-        self._accounts = Accounts(self._api, self._names, self._groups, now)
+        self._accounts = Accounts(self._api, self._groups, now)
         self._issuer = Issuer(
             self._api,
             host.spec.key_issuer,
             issuer_password,
             f"reconcile:{installation}:KeyIssuer:{host.name}",
         )
-        self._keys = Keys(self._api, self._names, self._issuer, fingerprint)
-        self._channels = Channels(self._api, self._names)
+        self._keys = Keys(self._api, self._groups, self._issuer, fingerprint)
+        self._channels = Channels(self._api, self._groups)
         self._usage = usage.Usage(self._api)
         self._kinds: dict[str, HostObjects] = {
             "ShadowGroup": self._groups,
@@ -154,16 +154,29 @@ class Sub2apiDriver(HostDriver):
         await self._api.post("/compliance/accept", {"phrase": gate.phrase, "language": "en"})
 
     async def observe(self) -> list[ObservedObject]:
-        groups, accounts, channels, issuer = await asyncio.gather(
-            self._groups.all(), self._accounts.raw_all(), self._channels.raw_all(), self._issuer.find()
-        )
+        try:
+            return await self._read_all()
+        except* RemoteError as errors:
+            first = errors.exceptions[0]
+        raise first
+
+    async def _read_all(self) -> list[ObservedObject]:
+        """Read everything at once; when one read fails the others are stopped. Raises an ExceptionGroup."""
+        async with asyncio.TaskGroup() as reads:
+            groups = reads.create_task(self._groups.all())
+            accounts = reads.create_task(self._accounts.raw_all())
+            channels = reads.create_task(self._channels.raw_all())
+            issuer = reads.create_task(self._issuer_with_keys())
         # Everything else names groups, so it is read into shape once they are all known.
-        found = [*groups, *[self._accounts.observed(raw) for raw in accounts]]
-        found += [self._channels.observed(raw) for raw in channels]
-        if issuer is not None:
-            keys = await self._keys.raw_all(issuer.object_id)
-            found += [issuer, *[self._keys.observed(raw) for raw in keys]]
+        found = [*groups.result(), *[self._accounts.observed(raw) for raw in accounts.result()]]
+        found += [self._channels.observed(raw) for raw in channels.result()]
+        user, keys = issuer.result()
+        found += [*user, *[self._keys.observed(raw) for raw in keys]]
         return sorted(found, key=lambda item: (item.kind, int(item.object_id)))
+
+    async def _issuer_with_keys(self) -> tuple[list[ObservedObject], list[Json]]:
+        user = await self._issuer.find()
+        return ([], []) if user is None else ([user], await self._keys.raw_all(user.object_id))
 
     async def get(self, kind: str, object_id: str) -> ObservedObject | None:
         return await self._kinds[kind].get(object_id)

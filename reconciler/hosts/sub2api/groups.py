@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -18,26 +19,32 @@ from reconciler.plan.model import DesiredObject, Marker, ObservedObject
 class Groups:
     def __init__(self, api: Api, names: GroupNames) -> None:
         self._api = api
-        self._names = names
+        self.names = names
 
     async def all(self) -> list[ObservedObject]:
         """Return every group; afterwards the names of exactly these are known."""
         rows = await self._api.all("/groups")
-        self._names.clear()
+        self.names.clear()
         return [self.observed(raw) for raw in rows]
 
     async def get(self, object_id: str) -> ObservedObject | None:
         raw = await self._api.one(f"/groups/{object_id}")
         if raw is None:
-            self._names.forget(object_id)
+            self.names.forget(object_id)
             return None
         return self.observed(raw)
+
+    async def know(self, group_ids: Iterable[str]) -> None:
+        """Learn the names of groups that nobody has read yet; what is gone stays unknown."""
+        for group_id in group_ids:
+            if not self.names.knows(group_id):
+                await self.get(group_id)
 
     def observed(self, raw: Json) -> ObservedObject:
         with shape("a group", self._api.where):
             marker = Marker.parse(text(raw, "description"))
             group_id = identity(raw)
-            self._names.learn(group_id, marker)
+            self.names.learn(group_id, marker)
             return ObservedObject(
                 kind=QUARANTINE if marker is not None and marker.kind == QUARANTINE else "ShadowGroup",
                 object_id=group_id,
@@ -104,13 +111,13 @@ class Groups:
         await self._leave_channels(int(object_id))
         with suppress(NotFound):
             await self._api.delete(f"/groups/{object_id}")
-        self._names.forget(object_id)
+        self.names.forget(object_id)
 
     async def _leave_channels(self, group_id: int) -> None:
         for raw in await self._api.all("/channels"):
             with shape("a channel", self._api.where):
                 listed = list(raw.get("group_ids") or [])
                 ours = Marker.parse(text(raw, "description"))
-            if group_id in listed and self._names.is_ours(ours):
+            if group_id in listed and self.names.is_ours(ours):
                 rest = [other for other in listed if other != group_id]
                 await self._api.put(f"/channels/{raw['id']}", {"group_ids": rest})

@@ -15,9 +15,10 @@ from reconciler.errors import Conflict, InvalidInput, NotFound, Unauthorized
 from reconciler.hosts.contract import Refs, Secrets
 from reconciler.hosts.sub2api import normal
 from reconciler.hosts.sub2api.api import Api, make_once, settled
+from reconciler.hosts.sub2api.groups import Groups
 from reconciler.hosts.sub2api.issuer import Issuer
-from reconciler.hosts.sub2api.names import GroupNames, group_id, key_name, key_version
-from reconciler.hosts.sub2api.shape import Json, identity, objects, shape, text
+from reconciler.hosts.sub2api.names import group_id, key_name, key_version
+from reconciler.hosts.sub2api.shape import Json, identity, objects, optional_identity, shape, text
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
 
 _VALUE = re.compile(r"[A-Za-z0-9_-]{16,128}")
@@ -25,11 +26,9 @@ _VALUE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class Keys:
-    def __init__(
-        self, api: Api, names: GroupNames, issuer: Issuer, fingerprint: Callable[[str], str]
-    ) -> None:
+    def __init__(self, api: Api, groups: Groups, issuer: Issuer, fingerprint: Callable[[str], str]) -> None:
         self._api = api
-        self._names = names
+        self._groups = groups
         self._issuer = issuer
         self._fingerprint = fingerprint
 
@@ -40,7 +39,15 @@ class Keys:
     async def get(self, object_id: str) -> ObservedObject | None:
         user = await self._issuer.find()
         rows = [] if user is None else await self.raw_all(user.object_id)
-        return next((self.observed(raw) for raw in rows if str(raw["id"]) == object_id), None)
+        found = next((raw for raw in rows if str(raw["id"]) == object_id), None)
+        return None if found is None else await self.observe(found)
+
+    async def observe(self, raw: Json) -> ObservedObject:
+        """Return a key in canonical form, asking for its group when nobody has read it yet."""
+        with shape("a key", self._api.where):
+            group = optional_identity(raw, "group_id")
+        await self._groups.know([group] if group is not None else [])
+        return self.observed(raw)
 
     def observed(self, raw: Json) -> ObservedObject:
         with shape("a key", self._api.where):
@@ -52,7 +59,7 @@ class Keys:
                 kind="GatewayKey",
                 object_id=identity(raw),
                 host_name=self._api.transport.scrubber.clean(name),
-                fields=normal.key_fields(raw, self._names, version),
+                fields=normal.key_fields(raw, self._groups.names, version),
                 marker=marker,
                 runtime={"status": text(raw, "status"), "fingerprint": self._fingerprint(value)},
             )
@@ -72,9 +79,8 @@ class Keys:
         async def post() -> ObservedObject:
             data = await self._post_allowed(body, once)
             made = self._api.record(data, "a new key")
-            return self.observed(
-                self._api.record(await self._issuer.call("GET", f"/keys/{made['id']}"), "a key")
-            )
+            data = await self._issuer.call("GET", f"/keys/{made['id']}")
+            return await self.observe(self._api.record(data, "a key"))
 
         found, _ = await make_once(lambda: self._look(marker), post)
         if found.runtime["fingerprint"] != self._fingerprint(value):
@@ -107,8 +113,8 @@ class Keys:
         params = {"search": str(marker), "page": 1, "page_size": self._api.page_size}
         data = await self._issuer.call("GET", "/keys", params=params)
         with shape("a page of keys", self._api.where):
-            rows = [self.observed(raw) for raw in objects(data["items"])]
-        return next((row for row in rows if row.marker == marker), None)
+            rows = [raw for raw in objects(data["items"]) if Marker.parse(text(raw, "name")) == marker]
+        return await self.observe(rows[0]) if rows else None
 
     async def update(
         self, object_id: str, desired: DesiredObject, marker: Marker, secrets: Secrets, refs: Refs
@@ -125,7 +131,7 @@ class Keys:
 
         async def put() -> ObservedObject:
             data = await self._issuer.call("PUT", f"/keys/{object_id}", body=body)
-            return self.observed(self._api.record(data, "an updated key"))
+            return await self.observe(self._api.record(data, "an updated key"))
 
         return await settled(put)
 
