@@ -71,6 +71,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ProviderAccount", "concurrency"): limit,
     ("ProviderAccount", "capabilities"): choices,
     ("ProviderAccount", "paused"): prohibition,
+    ("ProviderAccount", "marked"): prohibition,
     ("ShadowGroup", "dailyLimitUsd"): limit,
     ("ShadowGroup", "weeklyLimitUsd"): limit,
     ("ShadowGroup", "monthlyLimitUsd"): limit,
@@ -78,10 +79,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ShadowGroup", "imageGeneration"): permission,
     ("ShadowGroup", "messagesDispatch"): permission,
     ("ShadowGroup", "exclusive"): prohibition,
-    ("KeyIssuer", "balanceFloor"): amount,
-    ("KeyIssuer", "balance_floor"): amount,
+    ("KeyIssuer", "balanceOk"): permission,
     ("KeyIssuer", "concurrency"): limit,
-    ("KeyIssuer", "groups"): members,
 }
 """(kind, field) -> rule. A field inside `settings` goes by its own name; one that is not here is a live edit."""
 

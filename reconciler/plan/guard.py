@@ -84,8 +84,8 @@ def origin(url: str) -> str:
 
     A text that is no URL is its own origin.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return url
@@ -177,20 +177,29 @@ def _moved(before: str | None, after: str) -> bool:
     return before is not None and origin(before) != origin(after)
 
 
-_SECRET_URLS = frozenset({("ProviderAccount", "base_url"), ("ShadowHost", "data_endpoint")})
+_SECRET_URLS = frozenset({("ProviderAccount", "baseUrl"), ("ShadowHost", "data_endpoint")})
 """(kind, field) of the URLs that a secret is sent to."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _moved_urls(change: Change) -> list[tuple[str, str]]:
     if change.action not in (Action.UPDATE, Action.ADOPT):
         return []
-    return [
+    urls = [
         (str(field.before), str(field.after))
         for field in change.fields
-        if (change.key.kind, field.path) in _SECRET_URLS
-        and field.before
-        and _moved(str(field.before), str(field.after))
+        if (change.key.kind, field.path) in _SECRET_URLS and field.before
     ]
+    # A local stack takes whatever ports are free: another one there is no change of who gets the secret.
+    return [(was, to) for was, to in urls if _moved(was, to) and not (_is_loopback(was) and _is_loopback(to))]
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in _LOOPBACK
+    except ValueError:
+        return False
 
 
 def _name(change: Change) -> str:

@@ -165,11 +165,8 @@ def _other_match(
         adopted = _adoption(each, plane, each.adopt, entry)
         if adopted is not None:
             return adopted
-    holders = [
-        seen
-        for seen in plane.by_name.get((each.key.kind, each.host_name), ())
-        if (plane.plane, each.key.kind, seen.object_id) not in retired_ids
-    ]
+    named = plane.by_name.get((each.key.kind, each.host_name), ()) if each.host_name is not None else ()
+    holders = [seen for seen in named if (plane.plane, each.key.kind, seen.object_id) not in retired_ids]
     if holders:
         return Match(conflict=_name_conflict(each, plane, entry, holders[0]))
     return Match()

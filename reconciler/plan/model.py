@@ -60,6 +60,8 @@ class SkipReason(StrEnum):
     """Another object of this installation has the name or was adopted already."""
     ADOPT_NOT_FOUND = "AdoptNotFound"
     ADOPT_AMBIGUOUS = "AdoptAmbiguous"
+    ADOPT_UNFIT = "AdoptUnfit"
+    """What is to be adopted differs in a field that cannot be edited."""
     DEPENDENCY_SKIPPED = "DependencySkipped"
     STILL_REFERENCED = "StillReferenced"
     """No manifest wants it, but a configuration that is or may become active uses it."""
@@ -113,9 +115,10 @@ class DesiredObject:
     """Top-level fields whose lists are sequences; all other lists are compared as sets (`plan.diff`)."""
 
     @property
-    def host_name(self) -> str:
-        """Return the name that the object has on its plane: its field `name`, else the manifest's name."""
-        return str(self.fields.get("name", self.key.name))
+    def host_name(self) -> str | None:
+        """Return the name that the object has on its plane; None when nothing but our marker names it there."""
+        name = self.fields.get("name")
+        return None if name is None else str(name)
 
 
 @dataclass(frozen=True)
