@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import re
 import sys
@@ -17,25 +16,13 @@ from typing import Any
 
 import click
 
+from reconciler.cli import cli
 from reconciler.manifest import meta
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 REPEAT = "Made by `make docs` from the code."
 HELP_WIDTH = 100
-
-EXIT_CODES = """\
-| code | meaning |
-| --- | --- |
-| 0 | done, or nothing to do |
-| 1 | an error, or invalid input |
-| 2 | changes are pending (only with `--detailed-exitcode`) |
-| 3 | applied or planned, but a proof failed |
-| 4 | refused by a guard; the message names the flag that allows it |
-| 5 | the plan is stale: the world moved on since it was made |
-| 64 | wrong usage of the command line |
-| 130 | interrupted |
-"""
 
 # What a reader calls a string of a known pattern.
 PATTERN_NAMES = {
@@ -68,7 +55,7 @@ def main() -> int:
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Give every generated file with the text it should have."""
-    yield DOCS / "reference" / "cli.md", cli_page(root_command())
+    yield DOCS / "reference" / "cli.md", cli_page(cli)
     for kind, model in meta.KINDS.items():
         path = DOCS / "kinds" / f"{kebab(kind)}.md"
         text = path.read_text() if path.exists() else new_kind_page(kind, model)
@@ -80,18 +67,9 @@ def pages() -> Iterator[tuple[Path, str]]:
 # Commands
 
 
-def root_command() -> click.Group:
-    """Return the click group behind `reconcile`."""
-    package = importlib.import_module("reconciler.cli")
-    groups = [value for value in vars(package).values() if isinstance(value, click.Group)]
-    if len(groups) != 1:
-        raise SystemExit("reconciler.cli must export exactly one click group, the one behind `reconcile`")
-    return groups[0]
-
-
 def cli_page(root: click.Group) -> str:
-    """Return the command reference: each command's own help, and the exit codes that all share."""
-    parts = ["# Commands", REPEAT, "## Exit codes", EXIT_CODES.rstrip()]
+    """Return the command reference: each command's own help, as `--help` prints it."""
+    parts = ["# Commands", REPEAT]
     for path, text in command_helps(root, "reconcile", None):
         parts += [f"## {path}", f"```text\n{text}\n```"]
     return "\n\n".join(parts) + "\n"
@@ -101,9 +79,8 @@ def command_helps(
     command: click.Command, name: str, parent: click.Context | None
 ) -> Iterator[tuple[str, str]]:
     """Give (full name, help text) of a command and all below it that are not hidden."""
-    context = click.Context(command, parent=parent, info_name=name)
-    context.terminal_width = HELP_WIDTH
-    context.max_content_width = HELP_WIDTH
+    settings: dict[str, Any] = {**command.context_settings, "terminal_width": HELP_WIDTH}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
     help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     yield context.command_path, click.unstyle(help_text)
     if isinstance(command, click.Group):

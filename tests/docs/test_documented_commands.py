@@ -10,7 +10,6 @@ A line that starts with `> ` continues the command above it.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shlex
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import click
 import pytest
+
+from reconciler.cli import cli
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```console(?: \((?P<mark>[^)]*)\))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -114,9 +115,8 @@ def unknown_parts(line: str) -> list[str]:
 
 def unknown_words(words: list[str]) -> list[str]:
     """Walk down from `reconcile`; return the first unknown sub-command, or the unknown options."""
-    package = importlib.import_module("reconciler.cli")
-    command: click.Command = next(value for value in vars(package).values() if isinstance(value, click.Group))
-    known: set[str] = {"--help"}
+    command: click.Command = cli
+    known = {"--help", "-h"}
     unknown = []
     for word in words:
         known |= {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
