@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -193,8 +194,8 @@ def _with_secret(fields: tuple[FieldChange, ...]) -> tuple[FieldChange, ...]:
 def _claimable(each: DesiredObject, seen: ObservedObject, remade: AbstractSet[ObjectKey]) -> DesiredObject:
     """Return the object without the fields of which nothing is known before apply: from that no change follows.
 
-    Such a field is a value made from a secret, which planning does not read, or the id of something on a host that could
-    not be read. Only when the thing that the id is of is made anew will it surely be another one.
+    Such a field is a value made from a secret, which planning does not read, or the id of something on a host that
+    could not be read. Only when the thing that the id is of is made anew will it surely be another one.
     """
     open_fields = {
         name for name, value in each.fields.items() if value in (UNKNOWN_UNTIL_APPLY, [UNKNOWN_UNTIL_APPLY])
