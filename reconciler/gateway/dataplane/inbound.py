@@ -89,7 +89,7 @@ class Inbound:
             return None
         try:
             return _value.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def with_model(self, model: str) -> bytes:
@@ -124,7 +124,7 @@ def _model_name(fields: Mapping[str, msgspec.Raw], raw: msgspec.Raw | None) -> s
             raise Problem(400, "invalid_request", "The request names its model in two fields")
     try:
         name = _value.decode(raw) if raw is not None else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         name = None
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_MODEL:
         raise Problem(400, "model_required", "The request needs a `model`, a string")

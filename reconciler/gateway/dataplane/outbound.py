@@ -21,11 +21,14 @@ class _Usage(msgspec.Struct):
     output_tokens: int | None = None
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Answer(msgspec.Struct):
-    model: msgspec.Raw | None = None
-    usage: msgspec.Raw | None = None
-    response: msgspec.Raw | None = None
-    message: msgspec.Raw | None = None
+    model: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
+    response: msgspec.Raw = _ABSENT
+    message: msgspec.Raw = _ABSENT
 
 
 _answer = msgspec.json.Decoder(_Answer)
@@ -55,25 +58,27 @@ class Outbound:
         except _Malformed:
             return body
         self._count(answer.usage)
-        inner = getattr(answer, self._inner) if self._inner is not None else None
-        if answer.model is not None and _is_text(answer.model):
+        if _is_text(answer.model):
             return self._replace(body, answer.model)
-        return self._document_inside(body, inner) if inner is not None else body
+        if self._inner is None:
+            return body
+        inner = getattr(answer, self._inner)
+        return body if inner is _ABSENT else self._document_inside(body, self._inner, inner)
 
-    def _document_inside(self, body: bytes, inner: msgspec.Raw) -> bytes:
+    def _document_inside(self, body: bytes, name: str, inner: msgspec.Raw) -> bytes:
         """Rewrite the model of the answer inside a stream event (`response.created`, `message_start`)."""
         try:
             answer = _answer.decode(inner)
         except _Malformed:
             return body
         self._count(answer.usage)
-        if answer.model is None or not _is_text(answer.model):
+        if not _is_text(answer.model):
             return body
         spliced = splice_model(body, bytes(answer.model), self._public)
         if spliced is not None:
             return spliced
         rewritten = self._replace(bytes(inner), answer.model)
-        return msgspec.json.encode({**_fields.decode(body), self._inner: msgspec.Raw(rewritten)})
+        return msgspec.json.encode({**_fields.decode(body), name: msgspec.Raw(rewritten)})
 
     def _replace(self, body: bytes, model: msgspec.Raw) -> bytes:
         old = bytes(model)
@@ -84,8 +89,8 @@ class Outbound:
             return spliced
         return msgspec.json.encode({**_fields.decode(body), "model": msgspec.Raw(self._public)})
 
-    def _count(self, raw: msgspec.Raw | None) -> None:
-        if raw is None:
+    def _count(self, raw: msgspec.Raw) -> None:
+        if raw is _ABSENT:
             return
         with contextlib.suppress(*_Malformed):  # usage in another shape is no reason to fail an answer
             usage = _usage.decode(raw)
