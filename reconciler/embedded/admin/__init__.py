@@ -1,0 +1,1 @@
+"""The admin and user API of the embedded host, one file per resource."""

@@ -1,0 +1,179 @@
+"""Reading a request body as gin does: unknown fields ignored, `null` as absent, Go's own words for what does not fit.
+
+Source: sub2api v0.1.179, `c.ShouldBindJSON` with encoding/json and validator/v10.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.embedded.envelope import application_error, bad_request
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one field may hold. `go` is its name in Go, needed only where the validator may name it."""
+
+    kind: str
+    """string, int, number, bool, ints, strings, object, array, any, or limit (see `_limit`)."""
+    go: str = ""
+    required: bool = False
+    one_of: tuple[str, ...] = ()
+    least_length: int | None = None
+    most_length: int | None = None
+
+
+STRING, INT, NUMBER, BOOL = Field("string"), Field("int"), Field("number"), Field("bool")
+INTS, STRINGS, OBJECT, ARRAY, LIMIT = (
+    Field("ints"),
+    Field("strings"),
+    Field("object"),
+    Field("array"),
+    Field("limit"),
+)
+
+_GO_TYPES = {
+    "string": "string", "int": "int64", "number": "float64", "bool": "bool", "ints": "[]int64", "strings": "[]string",
+    "object": "map[string]interface {}", "array": "[]interface {}",
+}  # fmt: skip
+
+
+def bind(
+    body: bytes,
+    fields: Mapping[str, Field],
+    struct: str,
+    *,
+    prefix: str = "Invalid request: ",
+    reason: str = "",
+) -> dict[str, Any]:
+    """Return the fields of `body` that are known and not null. Raises Refusal (400) for what does not fit."""
+    try:
+        values = _known(_object(parse(body), struct), fields, struct)
+        _validate(values, fields, struct)
+    except ValueError as error:
+        message = f"{prefix}{error}"
+        raise (application_error(400, message, reason) if reason else bad_request(message)) from error
+    return values
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON document. Raises ValueError in Go's words."""
+    if not body.strip():
+        raise ValueError("EOF")
+    try:
+        return json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(_syntax_error(body, error)) from error
+
+
+def _object(document: Any, struct: str) -> Mapping[str, Any]:
+    if isinstance(document, dict):
+        return document
+    raise ValueError(f"json: cannot unmarshal {_go_kind(document)} into Go value of type admin.{struct}")
+
+
+def _syntax_error(body: bytes, error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError) and error.pos < len(error.doc):
+        return f"invalid character '{error.doc[error.pos]}' looking for beginning of value"
+    return "unexpected EOF" if body else "EOF"
+
+
+def _known(document: Mapping[str, Any], fields: Mapping[str, Field], struct: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    folded: dict[str, Any] | None = None
+    for name, field in fields.items():
+        raw = document.get(name, _MISSING)
+        if raw is _MISSING:
+            # encoding/json accepts any case when the exact name is absent.
+            folded = folded if folded is not None else {key.lower(): value for key, value in document.items()}
+            raw = folded.get(name, _MISSING)
+        if raw is _MISSING:
+            continue
+        if field.kind == "limit":
+            values[name] = _limit(raw)
+        elif raw is not None:
+            values[name] = _convert(raw, field.kind, f"{struct}.{name}")
+    return values
+
+
+def _limit(raw: Any) -> float:
+    """A spending limit: `null` and blank text mean 0, text is read as a number."""
+    if raw is None:
+        return 0.0
+    if isinstance(raw, str):
+        if not raw.strip():
+            return 0.0
+        try:
+            return float(raw)
+        except ValueError as error:
+            raise ValueError(f'invalid numeric limit value "{raw.strip()}"') from error
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw)
+    raise ValueError(f"invalid limit value: {json.dumps(raw)}")
+
+
+def _convert(raw: Any, kind: str, where: str) -> Any:
+    if not _fits(raw, kind):
+        shown = f"number {raw}" if isinstance(raw, float) and kind == "int" else _go_kind(raw)
+        raise ValueError(
+            f"json: cannot unmarshal {shown} into Go struct field {where} of type {_GO_TYPES[kind]}"
+        )
+    if kind == "ints":
+        return [_convert(item, "int", where) for item in raw if item is not None]
+    if kind == "strings":
+        return [_convert(item, "string", where) for item in raw if item is not None]
+    return float(raw) if kind == "number" else raw
+
+
+def _fits(raw: Any, kind: str) -> bool:
+    if kind == "any":
+        return True
+    if kind in ("int", "number"):
+        return not isinstance(raw, bool) and isinstance(raw, int if kind == "int" else (int, float))
+    expected = {"string": str, "bool": bool, "object": dict}.get(kind, list)
+    return isinstance(raw, expected)
+
+
+def _go_kind(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "bool"
+    if isinstance(raw, dict):
+        return "object"
+    if isinstance(raw, list):
+        return "array"
+    return "string" if isinstance(raw, str) else "number"
+
+
+def _validate(values: Mapping[str, Any], fields: Mapping[str, Field], struct: str) -> None:
+    problems = [
+        f"Key: '{struct}.{field.go}' Error:Field validation for '{field.go}' failed on the '{tag}' tag"
+        for name, field in fields.items()
+        if (tag := _failed_tag(values.get(name), field))
+    ]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _failed_tag(value: Any, field: Field) -> str:
+    if field.required and (value is None or (value in ("", 0) and not isinstance(value, bool))):
+        return "required"
+    if field.one_of and value and value not in field.one_of:
+        return "oneof"
+    if field.least_length is not None and value and len(value) < field.least_length:
+        return "min"
+    if field.most_length is not None and value and len(value) > field.most_length:
+        return "max"
+    return ""
+
+
+def path_id(text: str, message: str) -> int:
+    """Return a numeric path part. Raises Refusal 400 with `message`."""
+    try:
+        return int(text)
+    except ValueError:
+        raise bad_request(message) from None

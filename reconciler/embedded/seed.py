@@ -1,0 +1,21 @@
+"""What a stock server finds in its database on the first start.
+
+Source: sub2api v0.1.179, migration 008 and `internal/setup/setup.go`.
+"""
+
+from __future__ import annotations
+
+from reconciler.embedded.admin import groups, users
+from reconciler.embedded.state import Host
+
+
+def seed(host: Host) -> None:
+    """Fill an empty database: one group `default`, one admin, perhaps an admin key; does nothing to a used one."""
+    if host.groups.rows or host.users.rows:
+        return
+    groups.seed_default(host)
+    users.seed_admin(host)
+    if host.credentials.admin_api_key:
+        host.database.set_setting("admin_api_key", host.credentials.admin_api_key)
+    if not host.settings.compliance_gate:
+        host.database.set_setting("compliance", str(host.stamp(host.now())))
