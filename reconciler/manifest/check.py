@@ -14,6 +14,7 @@ from reconciler.manifest.manifest_set import ManifestSet, Problem
 from reconciler.manifest.misfits import Subject, against_schema
 from reconciler.manifest.nodes import Places
 from reconciler.manifest.policy import RULES
+from reconciler.manifest.policy.models import model_mappings
 from reconciler.manifest.provider_account import ProviderAccount
 from reconciler.manifest.quote import did_you_mean, quote
 from reconciler.manifest.shadow_group import ShadowGroup
@@ -81,5 +82,7 @@ def _settings(
     loaded = survey.loaded.manifests.items[(resource.KIND, resource.name)]
     subject = Subject(resource.KIND, called(resource), Places(dict(loaded.locations), dict(loaded.keys)))
     validator = Draft202012Validator(schema)
+    mappings = set(model_mappings(resource))
     for found in against_schema(validator, resource.spec.settings, subject, under=("spec", "settings")):
-        yield found.problem
+        if found.path not in mappings:  # a rule of its own speaks of those
+            yield found.problem

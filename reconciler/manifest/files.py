@@ -20,29 +20,29 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Text:
-    """One decoded file; `asked` is the path on the command line that led to it."""
+    """One decoded file."""
 
     file: str
     text: str
-    asked: str
 
 
-def read(paths: Sequence[str], *, stdin: TextIO | BinaryIO | None = None) -> Iterator[Text | Problem]:
-    """Yield the text of every file that `paths` name, or the problem with it.
+def read(
+    paths: Sequence[str], *, stdin: TextIO | BinaryIO | None = None
+) -> Iterator[tuple[str, Text | Problem | None]]:
+    """Yield, for every file that `paths` name, the path that led to it and its text, or the problem with it.
 
     A folder stands for all its `*.yaml` and `*.yml` at any depth, sorted, without hidden ones; "-" is standard
-    input. A file that is named twice is read once. Links to folders are not followed.
+    input. A file that is named twice is read once, and None after that. Links to folders are not followed.
     """
     seen: set[str] = set()
     for asked in paths:
         for found in _find(asked):
             if isinstance(found, Problem):
-                yield found
+                yield asked, found
                 continue
             identity = found if found == STDIN else os.path.realpath(found)
-            if identity not in seen:
-                seen.add(identity)
-                yield _read_one(found, asked, stdin)
+            yield asked, None if identity in seen else _read_one(found, stdin)
+            seen.add(identity)
 
 
 def _find(asked: str) -> Iterator[str | Problem]:
@@ -62,13 +62,21 @@ def _walk(top: str) -> Iterator[str | Problem]:
     for folder, folders, names in os.walk(top, onerror=refused.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         wanted = (name for name in names if name.endswith(_SUFFIXES) and not name.startswith("."))
-        found += [str(path) for path in map(Path(folder).joinpath, wanted) if path.is_file()]
+        found += [str(path) for path in map(Path(folder).joinpath, wanted) if _may_be_read(path)]
     for error in refused:
         yield _unreadable(str(error.filename), error)
     yield from sorted(found)
 
 
-def _read_one(file: str, asked: str, stdin: TextIO | BinaryIO | None) -> Text | Problem:
+def _may_be_read(path: Path) -> bool:
+    """True for a file, and for what cannot even be looked at, so that reading it says so."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _read_one(file: str, stdin: TextIO | BinaryIO | None) -> Text | Problem:
     try:
         data = _stdin_bytes(stdin) if file == STDIN else _file_bytes(file)
     except (OSError, ValueError) as error:
@@ -81,7 +89,7 @@ def _read_one(file: str, asked: str, stdin: TextIO | BinaryIO | None) -> Text | 
             "split it into several files",
         )
     try:
-        return Text(file, data.decode("utf-8-sig"), asked)
+        return Text(file, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         return _not_utf8(file, data, error)
 

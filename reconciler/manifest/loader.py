@@ -53,12 +53,14 @@ def load(paths: Sequence[str], *, stdin: TextIO | BinaryIO | None = None) -> Loa
     """
     loading = _Loading()
     documents = dict.fromkeys(paths, 0)
-    for found in files.read(paths, stdin=stdin):
-        if isinstance(found, Problem):
+    for asked, found in files.read(paths, stdin=stdin):
+        if isinstance(found, files.Text):
+            documents[asked] += loading.text(found.file, found.text)
+            continue
+        documents[asked] += 1
+        if found is not None:
             loading.problems.append(found)
             loading.broken.add((UNKNOWN, UNKNOWN))
-        else:
-            documents[found.asked] += loading.text(found.file, found.text)
     return loading.result(documents)
 
 
@@ -81,12 +83,13 @@ class _Loading:
         self.problems += parsed.problems
         for lost in parsed.lost:
             self.broken |= _guess(lost)
-        for root in parsed.documents:
-            for node in _items(root):
-                self.document(file, node)
+        for document in parsed.documents:
+            for node in _items(document.root):
+                self.document(file, node, document.flaws)
         return len(parsed.documents) + len(parsed.lost)
 
-    def document(self, file: str, node: Node) -> None:
+    def document(self, file: str, node: Node, flaws: frozenset[Location]) -> None:
+        """Take in one manifest; `flaws` are places about which reading YAML had something to say already."""
         value = content(node)
         places = locate(file, node)
         kind, problem = _kind_of(value, places.values.get(("kind",), places.values[()]))
@@ -99,7 +102,10 @@ class _Loading:
         resource, problems = structure.build(kind, value, subject)
         if resource is None:
             shown = [*problems, *plain_secrets(value, subject.called, subject.at, subject.at_key)]
-            self._leave_out(kind, name, shown)
+            self._leave_out(kind, name, [problem for problem in shown if problem.location not in flaws])
+            return
+        if flaws:
+            self._leave_out(kind, name, [])
             return
         first = self.items.get((kind, resource.name))
         if first is None:
@@ -111,9 +117,8 @@ class _Loading:
 
     def result(self, documents: Mapping[str, int]) -> LoadResult:
         """Close the books; `documents` counts them by path."""
-        blamed = {problem.location.file for problem in self.problems}
         for path, count in documents.items():
-            if count == 0 and path not in blamed:
+            if count == 0:
                 message = f"no manifest found in {quote(path) if path != files.STDIN else 'standard input'}"
                 fix = "give a file with manifests, or a folder that holds *.yaml or *.yml files"
                 self.problems.append(Problem(Location(path, 1, 1), "nothing-found", message, fix))

@@ -147,7 +147,7 @@ class Reference(BaseModel):
 R = TypeVar("R", bound=Resource)
 
 KINDS: dict[str, type[Resource]] = {}
-"""Kind name -> class, in the order of registration (dependencies first)."""
+"""Kind name -> class, in the order of registration."""
 
 
 def register(cls: type[R]) -> type[R]:

@@ -79,9 +79,8 @@ def against_schema(
         if explain is not None:
             yield from explain(misfit, subject)
         elif misfit.keyword not in leave_out:
-            yield finding(
-                misfit.path, subject, "bad-value", f"does not fit the schema ({misfit.keyword})", ""
-            )
+            says = _OTHERWISE.get(misfit.keyword, f"does not fit the schema ({misfit.keyword})")
+            yield finding(misfit.path, subject, "bad-value", says, see(subject.kind))
 
 
 def _leaves(errors: Iterable[SchemaError]) -> Iterator[SchemaError]:
@@ -99,6 +98,11 @@ def _misfit(under: Path, error: SchemaError) -> Misfit:
     asked: Any = error.validator_value
     part = error.schema if isinstance(error.schema, Mapping) else {}
     return Misfit(str(error.validator), asked, error.instance, part, (*under, *error.absolute_path))
+
+
+def see(kind: str) -> str:
+    """Return the fix of last resort: where the kind's fields are explained."""
+    return f"docs/kinds/{schema.file_name(kind).removesuffix('.json')}.md says what goes here"
 
 
 def finding(path: Path, subject: Subject, rule: str, says: str, fix: str) -> Finding:
@@ -203,8 +207,12 @@ def _choice(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
         message = f"{subject.called}: apiVersion {quote(misfit.value)} is not {API_VERSION}"
         yield Finding(misfit.path, Problem(subject.at(misfit.path), "api-version", message, fix))
         return
-    if not isinstance(misfit.value, str) and all(isinstance(word, str) for word in allowed):
-        return  # the type is wrong as well, and said
+    if (
+        "type" in misfit.schema
+        and not isinstance(misfit.value, str)
+        and all(isinstance(w, str) for w in allowed)
+    ):
+        return  # the type is wrong as well, and that is said
     near = did_you_mean(str(misfit.value), map(str, allowed))
     fix = f"did you mean {near}?" if near else "write one of them"
     says = f"is {_shown(misfit.value, misfit.path)}; it takes {', '.join(map(str, allowed))}"
@@ -212,7 +220,7 @@ def _choice(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
 
 
 def _pattern(misfit: Misfit, subject: Subject) -> Iterator[Finding]:
-    what, fix = _PATTERNS.get(misfit.asked, (f"text that matches {misfit.asked}", _SEE))
+    what, fix = _PATTERNS.get(misfit.asked, (f"text that matches {misfit.asked}", see(subject.kind)))
     yield finding(
         misfit.path, subject, "bad-value", f"is {_shown(misfit.value, misfit.path)}, which is not {what}", fix
     )
@@ -252,7 +260,6 @@ def _type_of(value: object) -> str:
     return names[type(value)]
 
 
-_SEE = "see this kind's page"
 _SECRET_FIELDS = frozenset(("valueFrom", "passwordFrom", "adminToken", "adminCredential", "credential"))
 BETWEEN_FIELDS = frozenset(("oneOf", "not", "minProperties", "maxProperties"))
 """Rules between fields: in the schemas for editors; the models say them in better words."""
@@ -273,6 +280,11 @@ _PATTERNS = {
         "write http://, https:// or embedded://, a host and a path; no user, query or fragment",
     ),
     meta.TIMESTAMP_PATTERN: ("a time with a zone", "write it like 2030-01-31T00:00:00Z"),
+}
+_OTHERWISE = {
+    "uniqueItems": "names a thing twice",
+    "propertyNames": "has a key of the wrong form",
+    "maxProperties": "has too many entries",
 }
 _BOUNDS = {
     "minimum": "{} or more",

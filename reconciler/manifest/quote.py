@@ -11,6 +11,8 @@ from reconciler.manifest.secret_shapes import shape_of
 MAX_SHOWN = 60
 """Characters of a manifest's value that a message may show; enough to recognise it."""
 
+_MANY = 200
+
 # Control, format (bidirectional overrides, zero width), surrogate, private, unassigned, line and paragraph separators.
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
@@ -39,7 +41,14 @@ def quote(value: object) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is nearest to `word`, or None when none is near."""
     by_fold = {_fold(candidate): candidate for candidate in sorted(known, reverse=True)}
-    near = difflib.get_close_matches(_fold(word[:100]), by_fold, n=1, cutoff=0.6)
+    folded = _fold(word[:MAX_SHOWN])
+    if folded in by_fold:
+        return by_fold[folded]
+    candidates = list(by_fold)
+    if len(candidates) > _MANY:
+        # Comparing each takes too long; people rarely mistype the first letter.
+        candidates = [candidate for candidate in candidates if candidate[:1] == folded[:1]][:_MANY]
+    near = difflib.get_close_matches(folded, candidates, n=1, cutoff=0.6)
     return by_fold[near[0]] if near else None
 
 

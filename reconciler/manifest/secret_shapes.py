@@ -14,7 +14,7 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("a host's admin key", r"(?<![A-Za-z0-9])admin-[A-Za-z0-9]{16,}"),
         ("a bearer token", r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]{8,}"),
         ("a basic authorization", r"(?i)\bbasic\s+[A-Za-z0-9+/=]{16,}"),
-        ("a JSON Web Token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\."),
+        ("a JSON Web Token", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\."),
         ("an AWS access key", r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
         ("a Google API key", r"\bAIza[0-9A-Za-z_-]{30,}"),
         ("a GitHub token", r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),

@@ -38,11 +38,19 @@ _UNPRINTABLE = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Document:
+    """One document that could be read. `flaws` are the places of problems that still left it readable."""
+
+    root: Node
+    flaws: frozenset[Location] = frozenset()
+
+
 @dataclass
 class Parsed:
     """What one file held: its documents, less empty ones, what is wrong, and the stretches that could not be read."""
 
-    documents: list[Node] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -99,6 +107,7 @@ class _Reader:
         self.anchors: dict[str, Node | None] = {}
         self.root: Node | None = None
         self.document_line = 0
+        self.problems_before = 0
 
     def run(self) -> int | None:
         """Read on; return where in the text the document after a break starts, or None when the text is used up."""
@@ -118,12 +127,14 @@ class _Reader:
             message = f"the file has more than {MAX_DOCUMENTS:,} documents"
             raise Broken(*self._at(event), "too-many-documents", message, "split it into several files")
         self.document_line = event.start_mark.line
+        self.problems_before = len(self.parsed.problems)
         self.nodes = 0
         self.frames, self.anchors, self.root = [], {}, None
 
     def end_document(self, event: Any) -> None:
         if self.root is not None and self.root.content is not None:
-            self.parsed.documents.append(self.root)
+            flaws = frozenset(problem.location for problem in self.parsed.problems[self.problems_before :])
+            self.parsed.documents.append(Document(self.root, flaws))
 
     def scalar(self, event: Any) -> None:
         line, column = self._at(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,15 +13,20 @@ from pydantic import ValidationError
 from reconciler.manifest import schema
 from reconciler.manifest.manifest_set import Path, Problem
 from reconciler.manifest.meta import KINDS, Resource
-from reconciler.manifest.misfits import BETWEEN_FIELDS, Finding, Subject, against_schema, finding
+from reconciler.manifest.misfits import BETWEEN_FIELDS, Finding, Subject, against_schema, finding, see
 from reconciler.manifest.quote import dotted
 
-__all__ = ["Subject", "build"]
+__all__ = ["MAX_PROBLEMS", "Subject", "build"]
+
+MAX_PROBLEMS = 100
+"""Problems of one document after which the rest goes unsaid."""
 
 
 def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resource | None, list[Problem]]:
     """Return the typed resource, or None and everything that is wrong with the document's structure."""
-    findings = _without_misspelt(against_schema(_validator(kind), value, subject, leave_out=BETWEEN_FIELDS))
+    findings = _without_misspelt(
+        islice(against_schema(_validator(kind), value, subject, leave_out=BETWEEN_FIELDS), MAX_PROBLEMS + 1)
+    )
     try:
         resource = KINDS[kind].model_validate(value)
     except ValidationError as error:
@@ -28,7 +34,11 @@ def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resour
     else:
         if not findings:
             return resource, []
-    return None, [found.problem for found in findings]
+    problems = [found.problem for found in findings]
+    if len(problems) > MAX_PROBLEMS:
+        message = f"{subject.called}: more than {MAX_PROBLEMS} problems; the rest is not listed"
+        problems[MAX_PROBLEMS:] = [Problem(subject.at(()), "too-many-problems", message, "mend these first")]
+    return None, problems
 
 
 def _without_misspelt(findings: Iterable[Finding]) -> list[Finding]:
@@ -51,10 +61,6 @@ def _from_pydantic(error: ValidationError, said: list[Finding], subject: Subject
             continue  # the schema, which is the stricter, has said it
         if detail["type"] == "value_error":
             message = f"{subject.called}: {dotted(path)}: {detail['ctx']['error']}"
-            yield Finding(
-                path, Problem(subject.at(path), "conflicting-fields", message, "see this kind's page")
-            )
+            yield Finding(path, Problem(subject.at(path), "conflicting-fields", message, see(subject.kind)))
         else:
-            yield finding(
-                path, subject, "bad-value", f"is not accepted: {detail['msg']}", "see this kind's page"
-            )
+            yield finding(path, subject, "bad-value", f"is not accepted: {detail['msg']}", see(subject.kind))

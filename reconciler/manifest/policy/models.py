@@ -62,10 +62,15 @@ def _listed(models: set[str]) -> str:
 def no_model_mapping_on_hosts(survey: Survey) -> Iterator[Problem]:
     """No host-side model mapping: public aliases live in the control plane only."""
     for resource in survey.on_hosts:
-        for path in _mappings(resource.spec.settings, ("spec", "settings")):
+        for path in model_mappings(resource):
             says = f"{dotted(path)} maps models on the host; public aliases live in the control plane only"
             fix = "remove it, and bind the public name with a ModelBinding"
             yield survey.error(resource, path, "model-mapping-on-host", says, fix)
+
+
+def model_mappings(resource: ShadowGroup | ProviderAccount) -> Iterator[Path]:
+    """Yield the path of every model mapping in a resource's driver settings."""
+    return _mappings(resource.spec.settings, ("spec", "settings"))
 
 
 def _mappings(settings: Any, path: Path) -> Iterator[Path]:
