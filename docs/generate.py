@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from reconciler.cli import cli
+from reconciler.gateway.control import openapi
 from reconciler.manifest import meta
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,7 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = fill(text, "fields", field_table(model), path)
         yield path, fill(text, "example", example(kind), path)
     yield DOCS / "kinds" / "README.md", kinds_page()
+    yield DOCS / "api" / "control-plane.yaml", openapi.text()
 
 
 # Commands

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.gateway.control.context import Context
-from reconciler.gateway.control.models import Nothing
+from reconciler.gateway.control.models import PATH_TYPES, Nothing
 from reconciler.gateway.control.problems import Unfit
 from reconciler.gateway.storage import Fence
 
@@ -39,7 +39,7 @@ class Answer:
 class Call:
     """A request as an operation sees it: checked, typed, and without its HTTP."""
 
-    path: Mapping[str, str]
+    path: Mapping[str, Any]
     query: Any
     body: Any
     fence: Fence | None
@@ -48,11 +48,13 @@ class Call:
 
     @property
     def name(self) -> str:
-        return self.path["name"]
+        name: str = self.path["name"]
+        return name
 
     @property
     def revision(self) -> int:
-        return int(self.path["revision"])
+        revision: int = self.path["revision"]
+        return revision
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Operation:
     answers: Mapping[int, Any]
     """Status -> type of the body, or None; problems stand apart."""
     body: Any = Nothing
+    body_schema: Mapping[str, Any] | None = None
+    """The body's JSON Schema, where its type says too little."""
     query: type[msgspec.Struct] = Nothing
     problems: tuple[int, ...] = ()
     """Statuses beyond those that every operation may answer."""
@@ -75,6 +79,12 @@ class Operation:
     """Takes If-Match and If-None-Match."""
     description: str = ""
 
+    def __post_init__(self) -> None:
+        # Made here so that a type that cannot be decoded fails at start, not at the first request.
+        object.__setattr__(self, "decoder", msgspec.json.Decoder(self.body))
+
+    decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False, compare=False)
+
     @property
     def writes(self) -> bool:
         return self.method != "GET"
@@ -82,12 +92,13 @@ class Operation:
 
 async def read_call(operation: Operation, request: Request) -> Call:
     """Check a request against its operation. Raises Unfit."""
+    path = {name: _part(name, text) for name, text in request.path_params.items()}
     query = _query(operation.query, request.query_params)
     body = (
         _body(operation, request, await _read(request, operation.longest_body)) if operation.writes else None
     )
     return Call(
-        path=request.path_params,
+        path=path,
         query=query,
         body=body,
         fence=_fence(request.headers.get(FENCE_HEADER)) if operation.writes else None,
@@ -102,6 +113,15 @@ def respond(answer: Answer) -> Response:
         return Response(None, answer.status, dict(answer.headers))
     content = msgspec.json.encode(answer.body)
     return Response(content, answer.status, dict(answer.headers), media_type="application/json")
+
+
+def _part(name: str, text: str) -> Any:
+    try:
+        return msgspec.convert(text, PATH_TYPES[name], strict=False)
+    except msgspec.ValidationError as error:
+        if name == "revision":
+            raise Unfit(404, "unknown-revision", "there is no such revision") from error
+        raise Unfit(422, "invalid-path", f"{name} in the path: {error}") from error
 
 
 def _query(type_: type[S], params: QueryParams) -> S:
@@ -137,7 +157,7 @@ def _body(operation: Operation, request: Request, content: bytes) -> Any:
     if media_type != "application/json":
         raise Unfit(415, "unsupported-media-type", "send application/json")
     try:
-        return msgspec.json.decode(content, type=operation.body)
+        return operation.decoder.decode(content)
     except msgspec.ValidationError as error:
         raise Unfit(422, "invalid-request", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.gateway.control.calls import Answer, Call, Operation
 from reconciler.gateway.control.context import Context
-from reconciler.gateway.control.models import GatewayKeyValue, GeneratedKey, KeyVersion, ManagedKeyValue
+from reconciler.gateway.control.models import GatewayKeyValue, KeyVersion, ManagedKeyValue, ManagedKeyVersion
 from reconciler.gateway.keys import Unsealable, generate_managed_key
 
 
@@ -45,7 +45,8 @@ async def put_managed_key(context: Context, call: Call) -> Answer:
     )
     if body.value is not None:
         return Answer(row, 201 if new else 200)
-    return Answer(GeneratedKey(**row.as_json(), value=value), 201)
+    shown_once = {"Cache-Control": "no-store"}
+    return Answer(ManagedKeyVersion(**row.as_json(), value=value), 201, shown_once)
 
 
 async def delete_gateway_key(context: Context, call: Call) -> Answer:
@@ -93,7 +94,7 @@ OPERATIONS = (
         "/managed-keys/{name}/versions",
         "Store, or generate, a value of a consumer's key",
         put_managed_key,
-        {200: KeyVersion, 201: GeneratedKey | KeyVersion},
+        {200: ManagedKeyVersion, 201: ManagedKeyVersion},
         body=ManagedKeyValue,
         problems=(409,),
         description="Only a keyed hash is kept. A generated value is in this answer and nowhere else.",

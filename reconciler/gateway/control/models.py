@@ -23,8 +23,13 @@ Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 Moment = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 Secret = Annotated[str, Meta(min_length=1, max_length=8192, pattern=r"^[\x21-\x7e]+$")]
 """A key as it travels in a header: printable ASCII without spaces."""
+ConsumerSecret = Annotated[str, Meta(min_length=16, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
+"""Long enough that it is not found by trying."""
 Document = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Configuration"})]
 Fault = Literal["refused", "timeout", "429", "500", "502", "503", "401"]
+
+PATH_TYPES: dict[str, Any] = {"name": Name, "version": Version, "namespace": Namespace, "revision": Revision}
+"""What the parts of a path may be, by their names in it."""
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,14 +74,13 @@ class KeyVersion(Struct, frozen=True):
     created_at: str
 
 
-class GeneratedKey(Struct, frozen=True):
-    """A consumer key that was made here. This is the only time that its value is shown."""
+class ManagedKeyVersion(KeyVersion, frozen=True):
+    """A stored value of a consumer's key. `value` is there only when it was made here, and only this once."""
 
-    name: str
-    version: str
-    value: str
-    fingerprint: str
-    created_at: str
+    value: str | msgspec.UnsetType = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        return f"ManagedKeyVersion(name={self.name!r}, version={self.version!r})"
 
 
 class GatewayKeyValue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +97,7 @@ class ManagedKeyValue(Struct, frozen=True, forbid_unknown_fields=True):
     """A value of a consumer's key; without `value` one is generated and answered once."""
 
     version: Version
-    value: Annotated[Secret, Meta(min_length=16)] | None = None
+    value: ConsumerSecret | None = None
 
     def __repr__(self) -> str:
         return f"ManagedKeyValue(version={self.version!r})"

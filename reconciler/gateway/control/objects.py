@@ -190,6 +190,7 @@ def _operations(collection: Collection) -> tuple[Operation, ...]:
             partial(put_object, collection),
             {200: RevisionInfo, 202: RevisionInfo},
             body=dict[str, Any],
+            body_schema={"$ref": f"#/components/schemas/{collection.type.__name__}"},
             query=ChangeQuery,
             problems=(404, 409, 412),
             conditional=True,

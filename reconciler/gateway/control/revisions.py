@@ -15,7 +15,6 @@ from reconciler.gateway.control.models import (
     StageRequest,
 )
 from reconciler.gateway.control.paging import cursor_after, number_of
-from reconciler.gateway.refusals import Missing
 
 
 async def stage(context: Context, call: Call) -> Answer:
@@ -50,7 +49,7 @@ def _page_start(before: int | None) -> int | None:
 
 async def show(context: Context, call: Call) -> Answer:
     """Return a revision with its configuration."""
-    revision = _number(call)
+    revision = call.revision
     info = await context.run(context.storage.revisions.info, revision)
     text = await context.run(context.storage.revisions.text, revision)
     return Answer(RevisionWithConfiguration(**vars(info), configuration=msgspec.Raw(text)))
@@ -58,7 +57,7 @@ async def show(context: Context, call: Call) -> Answer:
 
 async def promote(context: Context, call: Call) -> Answer:
     """Promote, and serve it here before answering."""
-    revision = _number(call)
+    revision = call.revision
     info = await context.run(context.storage.revisions.promote, revision, fence=call.fence)
     await context.revisions.refresh()
     return Answer(info)
@@ -66,25 +65,19 @@ async def promote(context: Context, call: Call) -> Answer:
 
 async def drop(context: Context, call: Call) -> Answer:
     """Drop a staged revision."""
-    await context.run(context.storage.revisions.drop, _number(call), fence=call.fence)
+    await context.run(context.storage.revisions.drop, call.revision, fence=call.fence)
     await context.revisions.refresh()
     return Answer(status=204)
 
 
 async def restore(context: Context, call: Call) -> Answer:
     """Stage an earlier configuration again."""
-    revision = _number(call)
+    revision = call.revision
     text = await context.run(context.storage.revisions.text, revision)
     prepared = await context.run(prepare_text, text)
     base = context.active().info.revision
     comment = f"the configuration of revision {revision} again"
     return staged(await context.stage(prepared, base=base, comment=comment, fence=call.fence), 201)
-
-
-def _number(call: Call) -> int:
-    if call.revision > MAX_REVISION:
-        raise Missing("unknown-revision", "there is no such revision")
-    return call.revision
 
 
 OPERATIONS = (
