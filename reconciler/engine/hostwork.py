@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.engine.observe import Observed
 from reconciler.engine.values import Values
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import Conflict
+from reconciler.errors import Conflict, Refused
 from reconciler.hosts.contract import Refs, Secrets
-from reconciler.manifest import GatewayKey
+from reconciler.manifest import GatewayKey, ShadowHost
 from reconciler.plan.model import RETIRED, DesiredObject, InventoryEntry, Marker, ObjectKey, ObservedObject
 from reconciler.state.model import Lease
 
@@ -59,6 +61,8 @@ class HostWork:
         )
         if remember:
             self.remember(desired, made.object_id)
+        if desired.key.kind == "KeyIssuer":
+            await self._top_up(desired.key.name)
         self.workspace.progress.step(f"created {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
         return made
 
@@ -70,8 +74,33 @@ class HostWork:
             object_id, desired, self.marker(desired), self._secrets(desired), self._refs(desired, None)
         )
         self.remember(desired, object_id)
+        if desired.key.kind == "KeyIssuer":
+            await self._top_up(desired.key.name)
         self.workspace.progress.step(f"updated {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
         return changed
+
+    async def _top_up(self, host: str) -> None:
+        """Add to the service user's balance when it is below the floor, within what the day allows.
+
+        The floor is added, not filled up to: otherwise the very next request would ask for another top-up.
+        """
+        issuer = self.workspace.manifests.get(ShadowHost, host).spec.key_issuer
+        driver = self.workspace.drivers[host]
+        balance = await driver.issuer_balance()
+        if issuer is None or balance is None or balance >= issuer.balance_floor:
+            return
+        wanted = issuer.balance_floor * math.ceil((issuer.balance_floor - balance) / issuer.balance_floor)
+        day = self.workspace.clock.now().date()
+        # Counted before it is sent: a crash in between costs some of the day's allowance, never money.
+        allowed = self.workspace.store.top_up(host, day, wanted, issuer.max_top_up_per_day)
+        if allowed <= 0:
+            raise Refused(
+                f"ShadowHost/{host}: the key issuer's balance is {balance:g} USD, below {issuer.balance_floor:g}, "
+                f"and today's top-ups have reached {issuer.max_top_up_per_day:g} USD",
+                hint="raise spec.keyIssuer.maxTopUpPerDay, or find out what spends so much",
+            )
+        await driver.top_up(allowed, idempotency_key=f"reconcile-{uuid.uuid4().hex}")
+        self.workspace.progress.step(f"topped up the key issuer of {host} by {allowed:g} USD")
 
     async def delete(self, key: ObjectKey, object_id: str, *, adopted: bool = False) -> None:
         """Delete an object that carries our mark (or was adopted), and forget it."""

@@ -62,7 +62,7 @@ class SecretReader:
     """Reads values under a policy."""
 
     policy: SecretPolicy = field(default_factory=SecretPolicy)
-    environ: Mapping[str, str] = os.environ
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def read(self, source: ValueFrom, *, what: str) -> str:
         """Return the value. Raises Refused when the policy forbids the source, InvalidInput when there is no value.

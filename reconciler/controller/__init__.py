@@ -1,0 +1,1 @@
+"""The daemon: the same journey by interval, with health, status and a clean stop."""
