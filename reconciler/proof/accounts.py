@@ -8,7 +8,7 @@ crash left behind.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.errors import RemoteError
@@ -18,7 +18,7 @@ from reconciler.manifest.gateway_key import GatewayKey
 from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.model import DesiredObject, Marker
 from reconciler.proof import judge
-from reconciler.proof.chain import Clock, Exchange, describe_row, look_for_row
+from reconciler.proof.chain import Budget, Clock, Exchange, describe_row, look_for_row
 from reconciler.proof.judge import Intended, Policy, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
@@ -49,6 +49,7 @@ class AccountProver:
     sender: ProbeSender
     clock: Clock
     installation: str
+    budget: Budget
     derive_key: Callable[[str], str]
     settle_delays_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Waits while a new binding is not yet effective on the host."""
@@ -80,7 +81,9 @@ class AccountProver:
         )
         marker = Marker(self.installation, QUARANTINE, account.name, "-")
         group_wanted = self._wanted(group_manifest, context, ShadowGroup.KIND)
-        group_wanted = replace(group_wanted, key=group_wanted.key._replace(kind=QUARANTINE, name=account.name))
+        group_wanted = replace(
+            group_wanted, key=group_wanted.key._replace(kind=QUARANTINE, name=account.name)
+        )
         group = await self.driver.create(group_wanted, marker, Secrets(), Refs())
         value = self.derive_key(name)
         key_wanted = self._wanted(key_manifest, context, GatewayKey.KIND)
@@ -101,12 +104,16 @@ class AccountProver:
         await self.driver.delete(QUARANTINE, quarantine.group_id, marker)
 
     async def prove(
-        self, account: ProviderAccount, account_id: str, quarantine: Quarantine, policy: Policy
+        self,
+        account: ProviderAccount,
+        account_id: str,
+        quarantine: Quarantine,
+        policies: Mapping[str, Policy],
     ) -> list[PathProof]:
-        """Return one proof per model of the account, through its quarantine group."""
+        """Return one proof per model of the account, through its quarantine group; `policies` is by model."""
         return [
             await self._prove_model(
-                self._intended(account, account_id, quarantine, model, policy), quarantine
+                self._intended(account, account_id, quarantine, model, policies[model]), quarantine
             )
             for model in account.spec.models
         ]
@@ -174,10 +181,15 @@ class AccountProver:
         }
         answer = await self._send(intended, quarantine)
         for delay_s in self.settle_delays_s:
-            if 200 <= answer.status < 300:
+            if answer is None or 200 <= answer.status < 300:
                 break
             await self.clock.sleep(delay_s)
             answer = await self._send(intended, quarantine)
+        if answer is None:
+            verdict = judge.inconclusive(
+                Reason.OVER_BUDGET, "the Acceptance's budget allows no further probe"
+            )
+            return verdict, Exchange(asked, {})
         found = self.driver.correlation(answer.headers, answer.body)
         exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
         if not 200 <= answer.status < 300:
@@ -189,7 +201,10 @@ class AccountProver:
         correlation.append(found)
         return judge.HOLDS, exchange
 
-    async def _send(self, intended: Intended, quarantine: Quarantine) -> ProbeAnswer:
+    async def _send(self, intended: Intended, quarantine: Quarantine) -> ProbeAnswer | None:
+        """Send one probe; None when the budget does not allow it."""
+        if not self.budget.reserve(intended.key, tokens=intended.policy.max_tokens):
+            return None
         return await self.sender.chat(
             self.data_endpoint,
             model=intended.shadow_model,
@@ -221,8 +236,11 @@ class AccountProver:
 
 
 def temporary_name(account: str) -> str:
-    """Return the name of an account's temporary group: a DNS label that no manifest may take."""
-    return f"quarantine-{account}"[:54].rstrip("-") + "-" + uuid.uuid5(uuid.NAMESPACE_OID, account).hex[:8]
+    """Return the name of an account's temporary group: a DNS label that no manifest may take.
+
+    At most 52 characters, for a host key's name holds it together with the ownership marker.
+    """
+    return f"quarantine-{account}"[:43].rstrip("-") + "-" + uuid.uuid5(uuid.NAMESPACE_OID, account).hex[:8]
 
 
 def label(account: str) -> str:

@@ -32,13 +32,13 @@ class Channels:
     async def observe(self, raw: Json) -> ObservedObject:
         """Return a channel in canonical form, asking for the groups that it lists and nobody has read yet."""
         with shape("a channel", self._api.where):
-            groups = normal.group_ids(raw)
+            groups = normal.listed_groups(raw)
         await self._groups.know(groups)
         return self.observed(raw)
 
     def observed(self, raw: Json) -> ObservedObject:
         with shape("a channel", self._api.where):
-            listed = normal.group_ids(raw)
+            listed = normal.listed_groups(raw)
             return ObservedObject(
                 kind="Channel",
                 object_id=identity(raw),

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
@@ -168,8 +169,9 @@ class Sub2apiDriver(HostDriver):
             channels = reads.create_task(self._channels.raw_all())
             issuer = reads.create_task(self._issuer_with_keys())
         # Everything else names groups, so it is read into shape once they are all known.
-        found = [*groups.result(), *[self._accounts.observed(raw) for raw in accounts.result()]]
-        found += [self._channels.observed(raw) for raw in channels.result()]
+        found = [self._accounts.observed(raw) for raw in accounts.result()]
+        seen = [self._channels.observed(raw) for raw in channels.result()]
+        found += [*seen, *_with_foreign_channels(groups.result(), seen, self._names)]
         user, keys = issuer.result()
         found += [*user, *[self._keys.observed(raw) for raw in keys]]
         return sorted(found, key=lambda item: (item.kind, int(item.object_id)))
@@ -242,6 +244,22 @@ class Sub2apiDriver(HostDriver):
 
     async def close(self) -> None:
         await self._transport.close()
+
+
+def _with_foreign_channels(
+    groups: list[ObservedObject], channels: list[ObservedObject], names: GroupNames
+) -> list[ObservedObject]:
+    """Return the groups, each telling which channel of somebody else's holds it: it may rename models on the way."""
+    holders = {
+        name: channel.host_name
+        for channel in channels
+        if not names.is_ours(channel.marker)
+        for name in channel.fields["groups"]
+    }
+    return [
+        replace(group, runtime={**group.runtime, "foreignChannel": holders.get(names.name(group.object_id))})
+        for group in groups
+    ]
 
 
 def _version_notes(version: str) -> tuple[str, ...]:

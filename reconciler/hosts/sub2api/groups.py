@@ -51,7 +51,7 @@ class Groups:
                 host_name=text(raw, "name"),
                 fields=normal.group_fields(raw),
                 marker=marker,
-                runtime={"accounts": int(raw.get("account_count") or 0)},
+                runtime={"accounts": int(raw.get("account_count") or 0), "foreignChannel": None},
             )
 
     async def create(

@@ -222,7 +222,16 @@ def account_fields(raw: Json, names: GroupNames) -> Fields:
 
 
 def group_ids(raw: Json) -> list[str]:
-    """Return the ids of the groups that an account or channel lists; without any, the host leaves the key out."""
+    """Return the ids of the groups that an account is bound to; without any, the host leaves the keys out.
+
+    A group that was deleted at the wrong moment still stands in `group_ids`, but not in `groups`: nothing is bound.
+    """
+    alive = {identity(group) for group in objects(raw.get("groups"))}
+    return [found for found in listed_groups(raw) if found in alive]
+
+
+def listed_groups(raw: Json) -> list[str]:
+    """Return the group ids that an account or channel lists, gone or not."""
     return [identity({"id": item}) for item in raw.get("group_ids") or []]
 
 
@@ -272,7 +281,7 @@ def channel_fields(raw: Json, names: GroupNames) -> Fields:
     return {
         "name": text(raw, "name"),
         "status": text(raw, "status"),
-        "groups": names.sorted(found for found in group_ids(raw) if names.knows(found)),
+        "groups": names.sorted(found for found in listed_groups(raw) if names.knows(found)),
         "restrictModels": bool(raw.get("restrict_models")),
         "billingModelSource": text(raw, "billing_model_source") or "channel_mapped",
         "pricing": _sorted_pricing(_shown_price(entry) for entry in objects(raw.get("model_pricing"))),
