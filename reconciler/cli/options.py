@@ -77,7 +77,7 @@ def run_options(function: F) -> F:
                 "--installation",
                 envvar="RECONCILE_INSTALLATION",
                 metavar="ID",
-                help="Id that a new state store gets; it is part of every ownership mark. [env: RECONCILE_INSTALLATION]",
+                help="Id of a new state store, part of every ownership mark. [env: RECONCILE_INSTALLATION]",
             ),
             click.option("-q", "--quiet", is_flag=True, help="No progress on standard error."),
         ]

@@ -206,14 +206,15 @@ class _Apply:
 
     def _stale(self, proofs: Proofs) -> list[PathKey]:
         """Return the paths and accounts without a proof that holds and is fresh."""
-        known, policies, now = latest(self.workspace), proofs.policies(), self.workspace.clock.now()
+        known, now = latest(self.workspace), self.workspace.clock.now()
         found = []
         for path in (*proofs.scope.all_routes(), *proofs.scope.all_accounts()):
             proof = known.get(path)
-            kind, name = ("Route", path.route) if path.route else ("ProviderAccount", path.account)
             if proof is None or not proof.holds or proof.observed_at is None:
                 found.append(path)
-            elif (now - proof.observed_at).total_seconds() > policies[(kind, name)].freshness_s:
+                continue
+            age_s = (now - proof.observed_at).total_seconds()
+            if age_s > proofs.path_policy(path).freshness_s:
                 found.append(path)
         return found
 

@@ -14,8 +14,9 @@ from reconciler.engine.staging import Staged
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
 from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount
-from reconciler.plan.model import Action, Change, ChangeClass, ObjectKey, retired
+from reconciler.plan.model import RETIRED, Action, Change, ChangeClass, ObjectKey, retired
 from reconciler.plan.order import waves
+from reconciler.plane.document import control_key
 
 DRAIN_S = 30.0
 """Longest wait for requests that are still under way on the old revision, in seconds."""
@@ -89,26 +90,21 @@ class Contract:
         document = self.staged.document
         if change.key.kind in ("ShadowGroup", "Channel") and change.object_id in groups_in_service(document):
             return "a route of the active revision still uses it"
-        if change.key.kind == GatewayKey.KIND and change.object_id != self._replaced_key(change.key):
-            if change.key.name in {route["gateway_key"] for route in document["routes"]}:
-                return "a route of the active revision still uses it"
+        if change.key.kind == GatewayKey.KIND and self._key_is_used(change):
+            return "a route of the active revision still uses it"
         if change.key.kind == ProviderAccount.KIND and self._carries_alone(change):
             return "an account that was to take its place is not proved"
         return None
 
-    def _replaced_key(self, key: ObjectKey) -> str | None:
-        """Return the id of a key that may go although its name is in use: its replacement's version is active."""
-        name = key.name.partition("#")[0]
-        return key.name.partition("#")[2] if name not in self._held_names() else None
+    def _key_is_used(self, change: Change) -> bool:
+        """True when the active revision calls the host with this key.
 
-    def _held_names(self) -> frozenset[str]:
-        return frozenset(
-            entry["gateway_key"]
-            for held in self.staged.held_back
-            if held.kind == "Route"
-            for entry in self.staged.document["routes"]
-            if entry["name"] == held.name
-        )
+        The old key of a replacement may go although its name is in use, once no route was held back with the old value.
+        """
+        routes = self.staged.document["routes"]
+        name, separator, _ = change.key.name.partition(RETIRED)
+        using = {control_key("Route", route["name"]) for route in routes if route["gateway_key"] == name}
+        return bool(using & self.staged.held_back.keys()) if separator else bool(using)
 
     def _carries_alone(self, change: Change) -> bool:
         failed = {

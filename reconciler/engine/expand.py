@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
-from reconciler.engine.proving import Proofs
 from reconciler.engine.prospect import Prospect
+from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import LeaseLost, Refused, RemoteError
+from reconciler.errors import LeaseLost, RemoteError
 from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey
 from reconciler.plan.order import waves

@@ -1,4 +1,4 @@
-"""Live edits: what cannot be staged is changed in place, one object at a time, proved at once, and reversed if it breaks.
+"""Live edits: what cannot be staged is changed in place, one at a time, proved at once, and reversed if it breaks.
 
 Binding an account to a group in service is such an edit; it comes after the account's own proof.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
 from reconciler.engine.observe import observe
-from reconciler.engine.proving import Proofs
 from reconciler.engine.prospect import Prospect
+from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
 from reconciler.manifest import GatewayKey, ProviderAccount

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.observe import Observed
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
-from reconciler.manifest import Acceptance, GatewayKey, ManifestSet, ProviderAccount, ShadowGroup, ShadowHost
+from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.plan.model import ObjectKey, host_plane
 from reconciler.proof import judge
 from reconciler.proof.accounts import AccountProver, Quarantine
@@ -20,7 +21,7 @@ from reconciler.proof.chain import Prover
 from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
-from reconciler.proof.scope import Scope
+from reconciler.proof.scope import Scope, default_policy
 from reconciler.state.model import Lease, ProofRecord
 
 PATHS_AT_ONCE = 8
@@ -35,16 +36,24 @@ class Proofs:
     lease: Lease
     work: HostWork
 
-    @property
+    @cached_property
     def scope(self) -> Scope:
+        """Which paths there are."""
         return Scope(self.workspace.manifests)
 
     def policies(self) -> dict[tuple[str, str], Policy]:
         """Return the strictest policy of each manifest."""
-        grades = {
-            name: Grade(driver.CAPABILITIES.best_grade) for name, driver in self.workspace.drivers.items()
-        }
-        return self.scope.policies(grades)
+        return self.scope.policies(self.default_policy())
+
+    def default_policy(self) -> Policy:
+        """Return the policy of what no Acceptance covers."""
+        return default_policy(
+            Grade(driver.CAPABILITIES.best_grade) for driver in self.workspace.drivers.values()
+        )
+
+    def path_policy(self, path: PathKey) -> Policy:
+        """Return the strictest policy that one path falls under."""
+        return self.scope.path_policy(path, self.default_policy())
 
     async def paths(
         self, wanted: Sequence[PathKey], *, revision: int, document: Mapping[str, object], observed: Observed
@@ -67,8 +76,9 @@ class Proofs:
             drivers=self.workspace.drivers,
             sender=self.workspace.sender,
             clock=self.workspace.clock,
-            budget=StoreBudget(self.workspace),
+            budget=StoreBudget(self.workspace, self.scope),
         )
+        policies = {path: self.path_policy(path) for path in wanted}
         gate = asyncio.Semaphore(PATHS_AT_ONCE)
         done: list[PathProof] = []
 
@@ -79,7 +89,7 @@ class Proofs:
             self._tell(proof, f"{len(done)}/{len(wanted)}")
             self.workspace.store.put_proof(record_of(proof, self.workspace.clock.now()), self.lease)
 
-        await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), self.policies())))
+        await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), policies)))
         return sorted(done, key=lambda proof: proof.key)
 
     def _key_ids(self) -> dict[str, str]:
@@ -102,15 +112,17 @@ class Proofs:
             served = f"{proof.host}/{proof.group}/{proof.account} as {proof.model}"
             self.workspace.progress.step(f"[{count}] proved {what}: {served}, {proof.grade.value}")
         elif broken is not None:
-            said = f"[{count}] {what}: {broken.link.value} {broken.status.value}: {broken.reason.value}: {broken.message}"
-            self.workspace.progress.warn(said)
+            said = f"{broken.link.value} {broken.status.value}: {broken.reason.value}: {broken.message}"
+            self.workspace.progress.warn(f"[{count}] {what}: {said}")
 
     async def account(
         self, account: ProviderAccount, account_id: str, quarantine: Quarantine
     ) -> list[PathProof]:
         """Prove every model of one account through an open quarantine; the clean link follows when it is closed."""
-        policy = self.policies()[(ProviderAccount.KIND, account.name)]
-        return await self.account_prover(account.spec.host).prove(account, account_id, quarantine, policy)
+        policies = {
+            model: self.path_policy(PathKey("", model, account.name)) for model in account.spec.models
+        }
+        return await self.account_prover(account.spec.host).prove(account, account_id, quarantine, policies)
 
     def account_prover(self, host_name: str) -> AccountProver:
         """Return the prover of one host's accounts."""
@@ -123,6 +135,7 @@ class Proofs:
             sender=workspace.sender,
             clock=workspace.clock,
             installation=workspace.keyring.installation,
+            budget=StoreBudget(workspace, self.scope),
             derive_key=lambda name: workspace.keyring.gateway_key(host_name, name, "quarantine"),
         )
 
@@ -214,12 +227,13 @@ def record_of(proof: PathProof, now: datetime) -> ProofRecord:
 
 @dataclass(frozen=True)
 class StoreBudget:
-    """Reserves probes against the day's budget of the Acceptances that a route falls under."""
+    """Reserves probes against the day's budget of the Acceptances that a path falls under."""
 
     workspace: Workspace
+    scope: Scope
 
-    def reserve(self, *, route: str, tokens: int) -> bool:
-        """Reserve one request of at most `tokens` tokens with every Acceptance that covers the route."""
+    def reserve(self, path: PathKey, *, tokens: int) -> bool:
+        """Reserve one request of at most `tokens` tokens with every Acceptance that covers the path."""
         day = self.workspace.clock.now().date()
         return all(
             self.workspace.store.reserve(
@@ -230,15 +244,5 @@ class StoreBudget:
                 max_requests=acceptance.spec.budget.max_requests,
                 max_tokens=acceptance.spec.budget.max_tokens,
             )
-            for acceptance in covering(self.workspace.manifests, route)
+            for acceptance in self.scope.covering(path)
         )
-
-
-def covering(manifests: ManifestSet, route: str) -> list[Acceptance]:
-    """Return the Acceptances that have a manifest on this route's paths as target."""
-    scope = Scope(manifests)
-    return [
-        acceptance
-        for acceptance in manifests.of(Acceptance)
-        if not acceptance.suspended and ("Route", route) in scope.targets(acceptance)
-    ]

@@ -12,9 +12,9 @@ from reconciler.engine.live import latest
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.manifest import ControlPlane, Loaded, Resource
+from reconciler.manifest import ControlPlane, Loaded, Resource, ShadowHost
 from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
-from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions, paths_of
+from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
 from reconciler.proof.model import PathProof
 from reconciler.state.model import Condition as StoredCondition
 from reconciler.state.model import Lease, Status
@@ -90,9 +90,7 @@ def _write(
         observed_generation=generation,
         revision=revision,
         conditions=tuple(_stored(each, generation, workspace) for each in found[key]),
-        proofs=tuple(
-            _proof(facts.proofs[path]) for path in paths_of(resource, facts) if path in facts.proofs
-        ),
+        proofs=tuple(_proof(proof) for proof in _telling(resource, facts)),
     )
     written = store.put_status(status, lease)
     _tell(workspace, lease, before, written)
@@ -108,6 +106,15 @@ def _stored(condition: Condition, generation: int, workspace: Workspace) -> Stor
         observed_generation=generation,
         last_transition_time=workspace.clock.now(),
     )
+
+
+def _telling(resource: Resource, facts: Facts) -> list[PathProof]:
+    """Return the proofs to show with a manifest: all of its own; of what merely passes through it, the newest."""
+    found = [facts.proofs[path] for path in facts.scope.of(resource) if path in facts.proofs]
+    if not isinstance(resource, ControlPlane | ShadowHost):
+        return found
+    holding = [proof for proof in found if proof.holds and proof.observed_at is not None]
+    return sorted(holding, key=lambda proof: (bool(proof.key.route), proof.observed_at or facts.now))[-1:]
 
 
 def _proof(proof: PathProof) -> dict[str, object]:

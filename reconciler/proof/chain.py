@@ -17,7 +17,7 @@ from reconciler.hosts.contract import AccountMarks, HostDriver, UsageRow
 from reconciler.plane.client import ControlPlaneClient
 from reconciler.proof import judge
 from reconciler.proof.judge import Intended, Verdict
-from reconciler.proof.model import Grade, Link, LinkResult, PathProof, Reason, Status, at_least
+from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
 from reconciler.proof.probe import ProbeSender, nonce, token_header
 
 RETRY_DELAYS_S = (0.5, 2.0)
@@ -39,7 +39,7 @@ class Clock(Protocol):
 class Budget(Protocol):
     """Reserves the cost of a probe before it is sent."""
 
-    def reserve(self, *, route: str, tokens: int) -> bool:
+    def reserve(self, path: PathKey, *, tokens: int) -> bool:
         """Return False when the budget does not allow one more request of at most `tokens` tokens."""
 
 
@@ -150,7 +150,7 @@ class Prover:
     async def _served(self, intended: Intended, namespace: str) -> tuple[Verdict, Exchange]:
         if intended.managed_key is None:
             return judge.broken(Reason.NO_MANAGED_KEY, "no ManagedKey reaches this path"), Exchange()
-        if not self.budget.reserve(route=intended.key.route, tokens=intended.policy.max_tokens):
+        if not self.budget.reserve(intended.key, tokens=intended.policy.max_tokens):
             return judge.inconclusive(
                 Reason.OVER_BUDGET, "the Acceptance's budget allows no further probe"
             ), Exchange()

@@ -14,11 +14,7 @@ from typing import Literal
 from reconciler.manifest import (
     Acceptance,
     ControlPlane,
-    GatewayKey,
-    LogicalGroup,
-    ManagedKey,
     ManifestSet,
-    ModelBinding,
     ProviderAccount,
     Resource,
     Route,
@@ -126,23 +122,8 @@ def _idle(resource: Resource, facts: Facts) -> tuple[str, str] | None:
 
 
 def paths_of(resource: Resource, facts: Facts) -> list[PathKey]:
-    scope = facts.scope
-    match resource:
-        case Route():
-            return scope.of_route(resource.name)
-        case ModelBinding():
-            return scope.of_binding(resource.name)
-        case ShadowGroup():
-            return scope.of_group(resource.name)
-        case GatewayKey():
-            return scope.of_gateway_key(resource.name)
-        case LogicalGroup():
-            return scope.of_logical_group(resource.name)
-        case ManagedKey():
-            return scope.of_managed_key(resource.name)
-        case ProviderAccount():
-            return scope.of_account(resource.name)
-    return []
+    """Return the paths that must all be proved for a manifest; a plane or host needs only one of its own."""
+    return [] if isinstance(resource, ControlPlane | ShadowHost) else facts.scope.of(resource)
 
 
 def _programmed(key: ManifestKey, paths: Iterable[PathKey], facts: Facts) -> Condition:

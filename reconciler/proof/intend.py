@@ -46,7 +46,8 @@ def _group(
     if seen is None or seen.unknown is not None:
         return GroupOnHost(None, unknown=seen.unknown if seen and seen.unknown else "not observed")
     group_id = next(
-        (each.object_id for each in seen.objects if _is(each, installation, ShadowGroup.KIND, group.name)), None
+        (each.object_id for each in seen.objects if _is(each, installation, ShadowGroup.KIND, group.name)),
+        None,
     )
     if group_id is None:
         return GroupOnHost(None)
@@ -75,7 +76,10 @@ def _intended_name(each: ObservedObject, group: str, manifests: ManifestSet, ins
     if mark is None or mark.installation != installation or mark.kind != ProviderAccount.KIND:
         return None
     loaded = manifests.find(ProviderAccount.KIND, mark.name)
-    bound = isinstance(account := loaded.resource if loaded else None, ProviderAccount) and group in account.spec.groups
+    bound = (
+        isinstance(account := loaded.resource if loaded else None, ProviderAccount)
+        and group in account.spec.groups
+    )
     return mark.name if bound else None
 
 
@@ -94,7 +98,7 @@ class UnderTest:
     """GatewayKey name -> the host's id, for keys that we made."""
 
 
-def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[tuple[str, str], Policy]) -> list[Intended]:
+def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[PathKey, Policy]) -> list[Intended]:
     """Return what each path must turn out to be in the revision under test; paths it does not hold say so."""
     configuration = parse(under_test.document)
     active = parse(under_test.active_document)
@@ -106,7 +110,7 @@ def _intend(
     under_test: UnderTest,
     configuration: Configuration,
     active: Configuration,
-    policies: Mapping[tuple[str, str], Policy],
+    policies: Mapping[PathKey, Policy],
 ) -> Intended:
     route = next((each for each in configuration.routes if each.name == path.route), None)
     binding = _binding(path, under_test.manifests)
@@ -114,7 +118,8 @@ def _intend(
     ordered = ordered_routes(configuration, group_name, path.model)
     chosen = next((each for each in ordered if each.route == path.route), None)
     pool = under_test.groups.get(route.shadow_group) if route else None
-    policy = policies.get(("Route", path.route), Policy())
+    policy = policies.get(path, Policy())
+    shadow_model = chosen.shadow_model if chosen else ""
     return Intended(
         key=path,
         revision=under_test.revision,
@@ -124,22 +129,28 @@ def _intend(
         host=route.shadow_host if route else "",
         group=route.shadow_group if route else "",
         group_id=route.shadow_group_id if route else "",
-        shadow_model=chosen.shadow_model if chosen else "",
+        shadow_model=shadow_model,
         gateway_key=route.gateway_key if route else "",
         key_id=under_test.key_ids.get(route.gateway_key) if route else None,
         accounts=pool.accounts if pool else {},
         better=frozenset(
-            each.route for each in ordered if chosen and each.route != path.route and each.priority <= chosen.priority
+            each.route
+            for each in ordered
+            if chosen and each.route != path.route and each.priority <= chosen.priority
         ),
         in_service=any(each.route == path.route for each in ordered_routes(active, group_name, path.model)),
-        configured=_configured(path, route if chosen else None, chosen.shadow_model if chosen else "", pool, under_test),
+        configured=_configured(
+            path, route if chosen else None, chosen.shadow_model if chosen else "", pool, under_test
+        ),
         policy=policy,
     )
 
 
 def _binding(path: PathKey, manifests: ManifestSet) -> ModelBinding | None:
     for binding in manifests.of(ModelBinding):
-        if binding.spec.public_model == path.model and any(each.route == path.route for each in binding.spec.routes):
+        if binding.spec.public_model == path.model and any(
+            each.route == path.route for each in binding.spec.routes
+        ):
             return binding
     return None
 
@@ -166,7 +177,9 @@ def _configured(
         why = pool.unknown if pool else "not observed"
         return judge.inconclusive(Reason.HOST_UNKNOWN, f"ShadowHost/{route.shadow_host}: {why}")
     if pool.group_id is None or pool.group_id != route.shadow_group_id:
-        message = f"host {route.shadow_host} has no group {route.shadow_group} with id {route.shadow_group_id}"
+        message = (
+            f"host {route.shadow_host} has no group {route.shadow_group} with id {route.shadow_group_id}"
+        )
         return judge.broken(Reason.GROUP_MISSING, message)
     if pool.foreign:
         names = ", ".join(repr(name[:100]) for name in pool.foreign)

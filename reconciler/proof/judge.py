@@ -167,7 +167,8 @@ def judge_usage(intended: Intended, rows: Sequence[UsageRow]) -> Verdict:
     if row.account_id not in intended.accounts:
         return broken(
             Reason.WRONG_ACCOUNT,
-            f"billed to account id {row.account_id} ({row.account_name[:100]!r}), which no manifest binds to {intended.group}",
+            f"billed to account id {row.account_id} ({row.account_name[:100]!r}), "
+            f"which no manifest binds to {intended.group}",
         )
     if row.model != intended.shadow_model:
         return broken(Reason.WRONG_MODEL, f"billed as model {row.model!r}, not {intended.shadow_model!r}")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.manifest import (
     Acceptance,
+    ControlPlane,
+    GatewayKey,
     LogicalGroup,
     ManagedKey,
     ManifestSet,
     ModelBinding,
     ProviderAccount,
+    Resource,
     Route,
     ShadowGroup,
+    ShadowHost,
 )
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, PathKey, at_least
@@ -26,6 +30,9 @@ class Scope:
     """The paths of a manifest set."""
 
     manifests: ManifestSet
+    _paths_of_acceptance: dict[str, frozenset[PathKey]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def enabled(self, route_name: str) -> bool:
         """True when a route may serve: enabled by itself or by its group, and neither it nor its parts suspended."""
@@ -99,6 +106,53 @@ class Scope:
         """Return the names of all ShadowGroups."""
         return frozenset(group.name for group in self.manifests.of(ShadowGroup))
 
+    def of(self, resource: Resource) -> list[PathKey]:
+        """Return every path that a manifest has a part in."""
+        by_name = {
+            Route.KIND: self.of_route,
+            ModelBinding.KIND: self.of_binding,
+            ShadowGroup.KIND: self.of_group,
+            GatewayKey.KIND: self.of_gateway_key,
+            LogicalGroup.KIND: self.of_logical_group,
+            ManagedKey.KIND: self.of_managed_key,
+            ProviderAccount.KIND: self.of_account,
+            ShadowHost.KIND: self.of_host,
+        }
+        if isinstance(resource, ControlPlane):
+            return self.all_routes()
+        if isinstance(resource, Acceptance):
+            targets = (self.manifests.items[key].resource for key in self.targets(resource))
+            return sorted({path for target in targets for path in self.of(target)})
+        return by_name[resource.KIND](resource.name)
+
+    def of_host(self, name: str) -> list[PathKey]:
+        """Return the routes through a host, and its accounts."""
+        routes = [path for path in self.all_routes() if self.host_of(path.route) == name]
+        on_host = {
+            account.name for account in self.manifests.of(ProviderAccount) if account.spec.host == name
+        }
+        return [*routes, *(path for path in self.all_accounts() if path.account in on_host)]
+
+    def covering(self, path: PathKey) -> list[Acceptance]:
+        """Return the Acceptances that a path falls under, through any of their targets."""
+        return [
+            acceptance
+            for acceptance in self.manifests.of(Acceptance)
+            if not acceptance.suspended and path in self._covered(acceptance.name)
+        ]
+
+    def path_policy(self, path: PathKey, default: Policy) -> Policy:
+        """Return the strictest policy that a path falls under, else the default."""
+        found = [Policy.of(acceptance.spec) for acceptance in self.covering(path)]
+        return strictest(found) if found else default
+
+    def _covered(self, acceptance: str) -> frozenset[PathKey]:
+        if acceptance not in self._paths_of_acceptance:
+            self._paths_of_acceptance[acceptance] = frozenset(
+                self.of(self.manifests.get(Acceptance, acceptance))
+            )
+        return self._paths_of_acceptance[acceptance]
+
     def targets(self, acceptance: Acceptance) -> list[ManifestKey]:
         """Return the manifests that an Acceptance is about, sorted."""
         found = {
@@ -111,12 +165,8 @@ class Scope:
         }
         return sorted(found)
 
-    def policies(self, best_grades: dict[str, Grade]) -> dict[ManifestKey, Policy]:
-        """Return each manifest's policy: the strictest of its Acceptances, or the default.
-
-        `best_grades` gives the strongest grade that each ShadowHost's driver can give; the default demands it.
-        """
-        default = Policy(minimum_grade=weakest(best_grades.values()))
+    def policies(self, default: Policy) -> dict[ManifestKey, Policy]:
+        """Return each manifest's policy: the strictest of the Acceptances that name it, or the default."""
         found: dict[ManifestKey, list[Policy]] = {
             (loaded.resource.KIND, loaded.resource.name): [] for loaded in self.manifests
         }
@@ -126,6 +176,11 @@ class Scope:
             for key in self.targets(acceptance):
                 found[key].append(Policy.of(acceptance.spec))
         return {key: strictest(policies) if policies else default for key, policies in found.items()}
+
+
+def default_policy(best_grades: Iterable[Grade]) -> Policy:
+    """Return the policy without an Acceptance: one probe, 24 hours, and the best grade that all drivers can give."""
+    return Policy(minimum_grade=weakest(best_grades))
 
 
 def strictest(policies: list[Policy]) -> Policy:
