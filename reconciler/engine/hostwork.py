@@ -82,14 +82,14 @@ class HostWork:
     async def _top_up(self, host: str) -> None:
         """Add to the service user's balance when it is below the floor, within what the day allows.
 
-        The floor is added, not filled up to: otherwise the very next request would ask for another top-up.
+        It ends up to one floor above the floor: filled just up to it, the very next request would fall below again.
         """
         issuer = self.workspace.manifests.get(ShadowHost, host).spec.key_issuer
         driver = self.workspace.drivers[host]
         balance = await driver.issuer_balance()
         if issuer is None or balance is None or balance >= issuer.balance_floor:
             return
-        wanted = issuer.balance_floor * math.ceil((issuer.balance_floor - balance) / issuer.balance_floor)
+        wanted = issuer.balance_floor * (math.floor((issuer.balance_floor - balance) / issuer.balance_floor) + 1)
         day = self.workspace.clock.now().date()
         # Counted before it is sent: a crash in between costs some of the day's allowance, never money.
         allowed = self.workspace.store.top_up(host, day, wanted, issuer.max_top_up_per_day)

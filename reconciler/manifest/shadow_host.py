@@ -29,7 +29,7 @@ class KeyIssuer(Strict):
     balance_floor: float = Field(
         10,
         gt=0,
-        description="USD. A balance below this is topped up by this much; it is never lowered.",
+        description="USD. A balance below this is topped up, to at most twice this; it is never lowered.",
     )
     max_top_up_per_day: float = Field(100, gt=0, description="USD per UTC day that topping up may spend.")
 
