@@ -206,7 +206,7 @@ def test_parsing_in_slices_gives_the_same_configuration_and_its_index() -> None:
             {"name": f"k{n}", "logical_groups": ["chat"], "versions": ["1"]} for n in range(300)
         ],
     }
-    pauses = []
+    pauses: list[None] = []
 
     def steps() -> Generator[None, None, Configuration]:
         sliced = parse_steps(many)
