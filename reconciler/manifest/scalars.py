@@ -63,7 +63,7 @@ def _number(text: str) -> Scalar:
 
 
 def _whole(text: str, base: int) -> int:
-    if len(text) > MAX_DIGITS + 1:
+    if len(text.lstrip("+-0ox")) > MAX_DIGITS:
         raise BadScalar(f"the number has more than {MAX_DIGITS} digits")
     return int(text, base)
 

@@ -125,7 +125,9 @@ class _Reader:
     def start_document(self, event: Any) -> None:
         if len(self.parsed.documents) >= MAX_DOCUMENTS:
             message = f"the file has more than {MAX_DOCUMENTS:,} documents"
-            raise Broken(*self._at(event), "too-many-documents", message, "split it into several files")
+            raise Broken(
+                *self._at(event), "too-many-documents", message, "split it into several files", final=True
+            )
         self.document_line = event.start_mark.line
         self.problems_before = len(self.parsed.problems)
         self.nodes = 0
@@ -204,7 +206,10 @@ class _Reader:
         if self.nodes > MAX_NODES or self.nodes_left < 0:
             limit = MAX_NODES if self.nodes > MAX_NODES else MAX_NODES_PER_FILE
             message = f"more than {limit:,} keys, items and values, with aliases expanded"
-            raise Broken(line, column, "too-many-nodes", message, "split it, or use fewer aliases")
+            final = self.nodes_left < 0
+            raise Broken(
+                line, column, "too-many-nodes", message, "split it, or use fewer aliases", final=final
+            )
 
     def _open_key(self, key: str, line: int, column: int, *, merge: bool) -> None:
         frame = self.frames[-1]
@@ -259,18 +264,27 @@ class _Reader:
             return event.value if event.style else scalars.plain(event.value)
         except scalars.BadScalar as error:
             rule = "bad-tag" if event.tag is not None else "bad-number"
-            self._problem(line, column, rule, f"{quote(event.value)}: {error}", "put text in quotes")
+            what = (
+                quote(event.value)
+                if event.tag is None
+                else f"{quote(event.value)} with the tag {quote(event.tag)}"
+            )
+            self._problem(line, column, rule, f"{what}: {error}", "put text in quotes, and leave out tags")
             return str(event.value)
 
     def _skip(self, broken: Broken) -> int | None:
         """Note the problem and what is lost by it; return where the next document starts."""
         line, column = inside(broken.line - self.first_line, broken.column, self.text)
-        self._problem(line + self.first_line, column, broken.rule, broken.message, broken.fix)
+        place = Location(self.file, line + self.first_line, column)
+        problem = Problem(place, broken.rule, broken.message, broken.fix)
+        if problem not in self.parsed.problems[-1:]:
+            self.parsed.problems.append(problem)
         begin = offset_of(self.text, self.document_line)
-        # The break may have been noticed only at the `---` of the document after.
+        # The break may have been noticed only at the `---` of the document after; then it is met there once more.
         after = _NEXT_DOCUMENT.search(self.text, offset_of(self.text, max(line, self.document_line + 1)))
-        self.parsed.lost.append(self.text[begin : after.start() if after else None])
-        return after.start() if after else None
+        end = after.start() if after is not None and not broken.final else None
+        self.parsed.lost.append(self.text[begin:end])
+        return end
 
 
 _HANDLERS: dict[type, Any] = {

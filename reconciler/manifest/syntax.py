@@ -6,12 +6,15 @@ import yaml
 
 
 class Broken(Exception):
-    """The document cannot be read on from here; line and column count from 1."""
+    """The document cannot be read on from here, nor the file if `final`; line and column count from 1."""
 
-    def __init__(self, line: int, column: int, rule: str, message: str, fix: str) -> None:
+    def __init__(
+        self, line: int, column: int, rule: str, message: str, fix: str, *, final: bool = False
+    ) -> None:
         super().__init__(message)
         self.line, self.column = line, column
         self.rule, self.message, self.fix = rule, message, fix
+        self.final = final
 
 
 def broken_syntax(error: yaml.MarkedYAMLError, text: str, first_line: int) -> Broken:
