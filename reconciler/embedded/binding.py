@@ -62,25 +62,40 @@ def bind(
 
 
 def parse(body: bytes) -> Any:
-    """Return the JSON document. Raises ValueError in Go's words."""
-    if not body.strip():
-        raise ValueError("EOF")
+    """Return the first JSON value of a body; what follows it is ignored. Raises ValueError in Go's words."""
     try:
-        return json.loads(body)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(_syntax_error(body, error)) from error
+        text = body.decode()
+        return _DECODER.raw_decode(text.lstrip())[0] if text.strip() else _raise("EOF")
+    except json.JSONDecodeError as error:
+        raise ValueError(_syntax_error(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("invalid character in string literal") from error
+
+
+def _raise(message: str) -> Any:
+    raise ValueError(message)
+
+
+_DECODER = json.JSONDecoder(parse_constant=lambda word: _raise(f"invalid character '{word[0]}' {_VALUE}"))
+_VALUE = "looking for beginning of value"
+_EXPECTED = {
+    "Expecting property name": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+}
+
+
+def _syntax_error(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc):
+        return "unexpected EOF"
+    where = next((go for python, go in _EXPECTED.items() if error.msg.startswith(python)), _VALUE)
+    return f"invalid character '{error.doc[error.pos]}' {where}"
 
 
 def _object(document: Any, struct: str) -> Mapping[str, Any]:
     if isinstance(document, dict):
         return document
     raise ValueError(f"json: cannot unmarshal {_go_kind(document)} into Go value of type admin.{struct}")
-
-
-def _syntax_error(body: bytes, error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError) and error.pos < len(error.doc):
-        return f"invalid character '{error.doc[error.pos]}' looking for beginning of value"
-    return "unexpected EOF" if body else "EOF"
 
 
 def _known(document: Mapping[str, Any], fields: Mapping[str, Field], struct: str) -> dict[str, Any]:
@@ -111,7 +126,9 @@ def _limit(raw: Any) -> float:
         try:
             return float(raw)
         except ValueError as error:
-            raise ValueError(f'invalid numeric limit value "{raw.strip()}"') from error
+            shown = f'"{raw.strip()}"'
+            text = f"invalid numeric limit value {shown}: strconv.ParseFloat: parsing {shown}: invalid syntax"
+            raise ValueError(text) from error
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         return float(raw)
     raise ValueError(f"invalid limit value: {json.dumps(raw)}")

@@ -63,7 +63,7 @@ class Table:
         """Yield the rows that are not soft-deleted, by id."""
         return (row for row in self.rows.values() if row.get("deleted_at") is None)
 
-    def find(self, row_id: int | None) -> Row | None:
+    def get(self, row_id: int | None) -> Row | None:
         """Return the row, or None when there is none or it is soft-deleted."""
         row = self.rows.get(row_id) if row_id is not None else None
         return row if row is not None and row.get("deleted_at") is None else None

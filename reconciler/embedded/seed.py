@@ -5,7 +5,7 @@ Source: sub2api v0.1.179, migration 008 and `internal/setup/setup.go`.
 
 from __future__ import annotations
 
-from reconciler.embedded.admin import groups, users
+from reconciler.embedded.admin import groups, session, users
 from reconciler.embedded.state import Host
 
 
@@ -18,4 +18,4 @@ def seed(host: Host) -> None:
     if host.credentials.admin_api_key:
         host.database.set_setting("admin_api_key", host.credentials.admin_api_key)
     if not host.settings.compliance_gate:
-        host.database.set_setting("compliance", str(host.stamp(host.now())))
+        session.accept(host, "first start")

@@ -20,7 +20,7 @@ SECRET_KEYS = (
     "sso_token", "sso", "sso-rw", "clearTextPassword", "aws_secret_access_key", "aws_session_token",
     "service_account_json", "service_account", "private_key",
 )  # fmt: skip
-_NEVER_STORED = ("password", "sso_token", "sso", "sso-rw", "clearTextPassword")
+_NEVER_STORED = ("password", "sso_token", "sso", "sso-rw", "clearTextPassword", "cookie")
 _KEPT_EXTRA = (
     "quota_used", "quota_daily_used", "quota_daily_start", "quota_weekly_used", "quota_weekly_start",
     "upstream_billing_probe_enabled", "upstream_billing_rate_sync_enabled", "upstream_billing_probe",

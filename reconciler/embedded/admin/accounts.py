@@ -36,7 +36,7 @@ _SORTS = {
 
 def find(host: Host, account_id: int) -> Row:
     """Return a live account. Raises Refusal 404."""
-    if (row := host.accounts.find(account_id)) is None:
+    if (row := host.accounts.get(account_id)) is None:
         raise application_error(404, "account not found", "ACCOUNT_NOT_FOUND")
     return row
 
@@ -85,7 +85,7 @@ def _own(host: Host, row: Row) -> dict[str, Any]:
 def _bindings(host: Host, row: Row) -> dict[str, Any]:
     ids = membership.group_ids_of(row)
     # A deleted group is still listed by id, but there is no object to show for it.
-    shallow = {i: groups.shallow(host, g) for i in ids if (g := host.groups.find(i)) is not None}
+    shallow = {i: groups.shallow(host, g) for i in ids if (g := host.groups.get(i)) is not None}
     listed = [
         {"account_id": row["id"], "group_id": entry["group_id"], "priority": place,
          "created_at": host.stamp(entry["created_at"])}
@@ -232,7 +232,7 @@ async def update(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """`DELETE /accounts/:id`: soft; 200 even when there is no such account."""
     host, account_id = call.host, call.id("Invalid account ID")
-    if (row := host.accounts.find(account_id)) is not None:
+    if (row := host.accounts.get(account_id)) is not None:
         row["deleted_at"], row["bindings"] = host.now(), []
         host.accounts.save(row)
     return deleted("Account")
@@ -259,7 +259,7 @@ async def bulk_update(call: Call) -> Response:
 
 
 def _bulk_one(host: Host, account_id: int, given: dict[str, Any]) -> dict[str, Any]:
-    row = host.accounts.find(account_id)
+    row = host.accounts.get(account_id)
     if row is None:
         # An unknown id changes nothing and counts as done, unless groups were to be bound.
         failed = given.get("group_ids") is not None

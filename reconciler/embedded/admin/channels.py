@@ -52,7 +52,7 @@ def _bind(call: Call, fields: dict[str, Field], struct: str) -> dict[str, Any]:
 
 def _named(call: Call) -> Row:
     try:
-        row = call.host.channels.find(int(call.parameters["id"]))
+        row = call.host.channels.get(int(call.parameters["id"]))
     except ValueError:
         raise application_error(400, "Invalid channel ID", "INVALID_CHANNEL_ID") from None
     if row is None:

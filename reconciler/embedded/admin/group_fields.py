@@ -120,10 +120,9 @@ def _settle(host: Host, row: Row, given: dict[str, Any], *, group_id: int) -> Ro
     row.update({name: given[name] for name in _PLAIN if name in given})
     row.update({name: given[name] for name in ("platform", "subscription_type") if given.get(name)})
     if "rate_multiplier" in given:
-        row["rate_multiplier"] = decimal(given["rate_multiplier"], 4)
-    for name in LIMITS:
-        row[name] = _unless_negative(given.get(name), 8)
-    row.update({name: _unless_negative(given[name], 8) for name in PRICES if name in given})
+        row["rate_multiplier"] = given["rate_multiplier"]
+    row.update({name: _unless_negative(given.get(name)) for name in LIMITS})
+    row.update({name: _unless_negative(given[name]) for name in PRICES if name in given})
     if "model_pricing" in given:
         row["model_pricing"] = given["model_pricing"]
     _settle_lists(row, given)
@@ -138,8 +137,15 @@ def decimal(number: float, places: int) -> float:
     return float(Decimal(repr(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
 
 
-def _unless_negative(number: float | None, places: int) -> float | None:
-    return None if number is None or number < 0 else decimal(number, places)
+def _unless_negative(number: float | None) -> float | None:
+    return None if number is None or number < 0 else number
+
+
+def rounded(row: Row) -> Row:
+    """Round the numbers of a group as its columns do; a write is answered before that, a read after it."""
+    row["rate_multiplier"] = decimal(row["rate_multiplier"], 4)
+    row.update({name: decimal(row[name], 8) for name in (*LIMITS, *PRICES) if row[name] is not None})
+    return row
 
 
 def _settle_lists(row: Row, given: dict[str, Any]) -> None:
@@ -167,7 +173,7 @@ def _settle_fallbacks(host: Host, row: Row, given: dict[str, Any], group_id: int
 
 
 def _check_fallback(host: Host, row: Row, name: str, group_id: int) -> None:
-    target = host.groups.find(row[name])
+    target = host.groups.get(row[name])
     if row[name] == group_id:
         raise untyped_error()
     if target is None:
@@ -186,7 +192,7 @@ def _leads_back(host: Host, start: Row, group_id: int) -> bool:
         if row["id"] in seen or row["id"] == group_id:
             return True
         seen.add(row["id"])
-        row = host.groups.find(row["fallback_group_id"])
+        row = host.groups.get(row["fallback_group_id"])
     return False
 
 

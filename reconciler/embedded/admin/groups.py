@@ -71,7 +71,7 @@ def render(host: Host, row: Row, *, counted: bool = True) -> dict[str, Any]:
 
 def find(host: Host, group_id: int) -> Row:
     """Return a live group. Raises Refusal 404."""
-    if (row := host.groups.find(group_id)) is None:
+    if (row := host.groups.get(group_id)) is None:
         raise not_found()
     return row
 
@@ -127,6 +127,7 @@ async def create(call: Call) -> Response:
     for account_id in sources:
         membership.append(host, account_id, row["id"])
     answer = render(host, row)
+    host.groups.save(group_fields.rounded(row))
     return success(
         answer
         | {"model_routing": given.get("model_routing"), "rate_multiplier": _plain(given["rate_multiplier"])}
@@ -147,12 +148,13 @@ async def update(call: Call) -> Response:
     _refuse_taken(host, changed)
     row.update(changed)
     host.touch(row)
-    host.groups.save(row)
+    answer = render(host, row)
+    host.groups.save(group_fields.rounded(row))
     if given.get("copy_accounts_from_group_ids"):
         membership.clear_group(host, group_id)
         for account_id in sources:
             membership.append(host, account_id, group_id)
-    return success(render(host, row))
+    return success(answer)
 
 
 def _refuse_taken(host: Host, row: Row) -> None:

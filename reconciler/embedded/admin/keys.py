@@ -20,7 +20,14 @@ from reconciler.embedded.binding import BOOL, INT, NUMBER, STRING, STRINGS, Fiel
 from reconciler.embedded.call import Call, Endpoint, contains, ordered
 from reconciler.embedded.clock import unstamp
 from reconciler.embedded.database import Row
-from reconciler.embedded.envelope import Refusal, application_error, bad_request, deleted, success
+from reconciler.embedded.envelope import (
+    Refusal,
+    application_error,
+    bad_request,
+    deleted,
+    success,
+    untyped_error,
+)
 from reconciler.embedded.state import Host
 
 WINDOWS = {"5h": 5 * 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0}
@@ -60,9 +67,9 @@ def render(host: Host, row: Row, *, with_group: bool = True, with_user: bool = F
         start = row[f"window_{window}_start"]
         if start is not None and host.now() < start + length:
             shown[f"reset_{window}_at"] = host.stamp(start + length)
-    if with_user and (user := host.users.find(row["user_id"])):
+    if with_user and (user := host.users.get(row["user_id"])):
         shown["user"] = users.shallow(host, user)
-    if with_group and (group := host.groups.find(row["group_id"])):
+    if with_group and (group := host.groups.get(row["group_id"])):
         shown["group"] = groups.shallow(host, group)
     return shown
 
@@ -80,7 +87,7 @@ def not_found() -> Refusal:
 
 
 def _own(call: Call) -> Row:
-    row = call.host.keys.find(call.id("Invalid key ID"))
+    row = call.host.keys.get(call.id("Invalid key ID"))
     if row is None:
         raise not_found()
     return row
@@ -105,7 +112,7 @@ async def one(call: Call) -> Response:
     row = _own(call)
     if row["user_id"] != call.user["id"]:
         raise application_error(404, "API key not found")
-    return success(render(call.host, row))
+    return success(render(call.host, row, with_user=True))
 
 
 async def create(call: Call) -> Response:
@@ -125,6 +132,8 @@ def _create(call: Call, given: dict[str, Any]) -> dict[str, Any]:
     _check_addresses(given)
     if "group_id" in given:
         _check_group(call.user, groups.find(host, given["group_id"]))
+    if len(given["name"]) > 100 or len(given.get("custom_key", "")) > 128:
+        raise untyped_error()
     value = _custom_value(call, given["custom_key"]) if given.get("custom_key") else tokens.new_api_key()
     now = host.now()
     days = given.get("expires_in_days")
@@ -191,17 +200,23 @@ async def update(call: Call) -> Response:
     if any(given.get(name, 0) < 0 for name in ("quota", *_RATES)):
         raise bad_request("Invalid request: numeric limits must be finite and non-negative")
     expires_at = _expiry(given)
-    row = host.keys.find(key_id)
+    row = host.keys.get(key_id)
     if row is None:
         raise not_found()
     _refuse_foreign(call, row)
     _check_addresses(given)
     if "group_id" in given:
         _check_group(call.user, groups.find(host, given["group_id"]))
+    before = host.groups.get(row["group_id"])
     _apply(host, row, given, expires_at)
     host.touch(row)
+    answer = render(host, row, with_user=True, with_group=False)
+    if before is not None:
+        # The group that was loaded before the change, even if the key is in another one now.
+        answer["group"] = groups.shallow(host, before)
+    row.update({name: row[name] or None for name in ("ip_whitelist", "ip_blacklist")})
     host.keys.save(row)
-    return success(render(host, row))
+    return success(answer)
 
 
 def _expiry(given: dict[str, Any]) -> float | None:
@@ -210,8 +225,11 @@ def _expiry(given: dict[str, Any]) -> float | None:
         return None
     try:
         return unstamp(text)
-    except ValueError as error:
-        raise bad_request(f"Invalid expires_at format: {error}") from error
+    except ValueError:
+        layout = "2006-01-02T15:04:05Z07:00"
+        raise bad_request(
+            f'Invalid expires_at format: parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"'
+        ) from None
 
 
 def _apply(host: Host, row: Row, given: dict[str, Any], expires_at: float | None) -> None:
@@ -282,14 +300,14 @@ async def admin_update(call: Call) -> Response:
     """`PUT /admin/api-keys/:id`: the group only. An exclusive group is added to what the user may use."""
     host, key_id = call.host, call.id("Invalid API key ID")
     given = bind(call.body, _ADMIN_UPDATE, "AdminUpdateAPIKeyGroupRequest")
-    if (row := host.keys.find(key_id)) is None:
+    if (row := host.keys.get(key_id)) is None:
         raise not_found()
     if given.get("reset_rate_limit_usage"):
         reset_windows(row)
     granted = _rebind(host, row, given["group_id"]) if "group_id" in given else None
     host.touch(row)
     host.keys.save(row)
-    answer = {"api_key": render(host, row), "auto_granted_group_access": granted is not None}
+    answer = {"api_key": render(host, row, with_user=True), "auto_granted_group_access": granted is not None}
     if granted is not None:
         answer |= {"granted_group_id": granted["id"], "granted_group_name": granted["name"]}
     return success(answer)

@@ -40,7 +40,7 @@ def serves(host: Host, account: Row, group_id: int) -> bool:
 
 def append(host: Host, account_id: int, group_id: int) -> None:
     """Add one group to an account."""
-    account = host.accounts.find(account_id)
+    account = host.accounts.get(account_id)
     if account is not None and group_id not in group_ids_of(account):
         bind(host, account, [*group_ids_of(account), group_id])
         host.accounts.save(account)

@@ -7,6 +7,7 @@ Source: sub2api v0.1.179, `internal/server/middleware/admin_auth.go`, `jwt_auth.
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 from typing import Any
 
@@ -84,7 +85,7 @@ def _user_of(host: Host, token: str) -> Row:
         raise gate_error(401, "TOKEN_EXPIRED", "Token has expired") from None
     except tokens.InvalidToken:
         raise gate_error(401, "INVALID_TOKEN", "Invalid token") from None
-    user = host.users.find(claims["user_id"])
+    user = host.users.get(claims["user_id"])
     if user is None:
         raise gate_error(401, "USER_NOT_FOUND", "User not found")
     if user["status"] != "active":
@@ -114,7 +115,9 @@ async def login(call: Call) -> Response:
         raise application_error(401, "invalid email or password", "INVALID_CREDENTIALS")
     if user["status"] != "active":
         raise application_error(403, "user is not active", "USER_NOT_ACTIVE")
-    answer = _open_session(host, user) | {"user": users.shallow(host, user)}
+    answer = _open_session(host, user) | {
+        "user": users.shallow(host, user) | {"allowed_groups": user["allowed_groups"]}
+    }
     user["last_active_at"] = host.now()
     host.touch(user)
     host.users.save(user)
@@ -149,7 +152,7 @@ async def refresh(call: Call) -> Response:
     host = call.host
     given = bind(call.body, _REFRESH, "RefreshTokenRequest")
     session = host.sessions.first(lambda row: row["token"] == given["refresh_token"])
-    user = host.users.find(session["user_id"]) if session else None
+    user = host.users.get(session["user_id"]) if session else None
     if session is None or user is None:
         raise application_error(401, "invalid refresh token", "REFRESH_TOKEN_INVALID")
     host.sessions.remove(session["id"])
@@ -199,11 +202,15 @@ def _acknowledgement(host: Host) -> dict[str, Any]:
             "document_zh": _DOCUMENTS["document_path_zh"],
             "document_en": _DOCUMENTS["document_path_en"],
             "admin_user_id": host.admin()["id"],
-            "ip_address": "127.0.0.1",
-            "user_agent": "",
-            "accepted_at": accepted,
+            **json.loads(accepted),
         }
     }
+
+
+def accept(host: Host, user_agent: str) -> None:
+    """Store that the compliance text was accepted now."""
+    accepted = {"ip_address": "127.0.0.1", "user_agent": user_agent, "accepted_at": host.stamp(host.now())}
+    host.database.set_setting("compliance", json.dumps(accepted))
 
 
 async def accept_compliance(call: Call) -> Response:
@@ -212,7 +219,7 @@ async def accept_compliance(call: Call) -> Response:
     wanted = _PHRASES["ack_phrase_zh" if given.get("language") == "zh" else "ack_phrase_en"]
     if given["phrase"].strip() != wanted:
         raise application_error(400, "confirmation phrase does not match", "ADMIN_COMPLIANCE_INVALID_PHRASE")
-    call.host.database.set_setting("compliance", str(call.host.stamp(call.host.now())))
+    accept(call.host, call.request.headers.get("user-agent", ""))
     return success(_compliance(call.host) | _acknowledgement(call.host))
 
 

@@ -68,9 +68,9 @@ def _joined(host: Host, row: Row) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if user := host.users.rows.get(row["user_id"]):
         shown["user"] = users.shallow(host, user)
-    if key := host.keys.rows.get(row["api_key_id"]):
+    if key := host.keys.get(row["api_key_id"]):
         shown["api_key"] = keys.render(host, key, with_group=False)
-    if group := host.groups.find(row["group_id"]):
+    if group := host.groups.get(row["group_id"]):
         shown["group"] = groups.shallow(host, group)
     return shown
 

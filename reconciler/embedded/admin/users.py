@@ -61,16 +61,21 @@ def insert(host: Host, given: dict[str, Any]) -> Row:
 
 
 def shallow(host: Host, row: Row, *, fresh: bool = False) -> dict[str, Any]:
-    """The user as it stands inside other objects. `fresh`: before the database filled its defaults in."""
+    """The user as it stands inside other objects, where the groups it may use are not loaded.
+
+    `fresh`: before the database filled its defaults in.
+    """
     shown = {
         "id": row["id"], "email": row["email"], "username": row["username"], "role": row["role"],
         "balance": round(row["balance"], 8), "frozen_balance": 0, "concurrency": row["concurrency"],
-        "status": row["status"], "allowed_groups": row["allowed_groups"],
+        "status": row["status"], "allowed_groups": None,
     }  # fmt: skip
     if row["last_active_at"] is not None:
         shown["last_active_at"] = host.stamp(row["last_active_at"])
+    shown |= {"created_at": host.stamp(row["created_at"]), "updated_at": host.stamp(row["updated_at"])}
+    if row["deleted_at"] is not None:
+        shown["deleted_at"] = host.stamp(row["deleted_at"])
     return shown | {
-        "created_at": host.stamp(row["created_at"]), "updated_at": host.stamp(row["updated_at"]),
         "balance_notify_enabled": not fresh, "balance_notify_threshold_type": "" if fresh else "fixed",
         "balance_notify_threshold": None, "balance_notify_extra_emails": None, "total_recharged": 0,
         "rpm_limit": row["rpm_limit"],
@@ -80,6 +85,7 @@ def shallow(host: Host, row: Row, *, fresh: bool = False) -> dict[str, Any]:
 def render(host: Host, row: Row, *, fresh: bool = False) -> dict[str, Any]:
     """The user as an admin sees it."""
     shown = shallow(host, row, fresh=fresh) | {
+        "allowed_groups": row["allowed_groups"],
         "notes": row["notes"],
         "last_used_at": host.stamp(row["last_used_at"]),
     }
@@ -92,7 +98,7 @@ def _in_list(host: Host, row: Row) -> dict[str, Any]:
 
 def find(host: Host, user_id: int) -> Row:
     """Return a live user. Raises Refusal 404."""
-    if (row := host.users.find(user_id)) is None:
+    if (row := host.users.get(user_id)) is None:
         raise application_error(404, "user not found", "USER_NOT_FOUND")
     return row
 
@@ -152,13 +158,16 @@ async def update(call: Call) -> Response:
         raise untyped_error()
     if given.get("role") == "user" and user_id == call.user["id"]:
         raise bad_request("cannot demote yourself from admin")
+    if any(group_id not in host.groups.rows for group_id in given.get("allowed_groups", [])):
+        raise untyped_error()
     if given.get("email"):
         _check_email(given["email"], "UpdateUserRequest")
         _refuse_taken(host, given["email"], user_id)
     _apply(row, given)
     host.touch(row)
     host.users.save(row)
-    return success(render(host, row))
+    shown = render(host, row)
+    return success(shown | ({"allowed_groups": []} if given.get("allowed_groups") == [] else {}))
 
 
 def _apply(row: Row, given: dict[str, Any]) -> None:

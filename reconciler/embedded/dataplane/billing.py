@@ -84,6 +84,7 @@ def record(host: Host, served: Served) -> None:
 
 
 def _document(served: Served, costs: Mapping[str, float], now: float) -> Row:
+    multiplier = served.account["rate_multiplier"]
     mismatch = None if served.response_model is None else served.response_model != served.upstream_model
     return {
         "request_id": f"client:{served.correlation}", "user_id": served.user["id"], "api_key_id": served.key["id"],
@@ -94,7 +95,7 @@ def _document(served: Served, costs: Mapping[str, float], now: float) -> Row:
         "inbound_endpoint": served.inbound_endpoint, "upstream_endpoint": served.upstream_endpoint,
         "input_tokens": served.tokens.input, "output_tokens": served.tokens.output,
         "cache_read_tokens": served.tokens.cached, **costs, "rate_multiplier": _rate(served),
-        "account_rate_multiplier": served.account["rate_multiplier"], "stream": served.stream,
+        "account_rate_multiplier": 1 if multiplier is None else multiplier, "stream": served.stream,
         "duration_ms": round((now - served.started_at) * 1000),
         "first_token_ms": None if served.first_token_at is None
         else round((served.first_token_at - served.started_at) * 1000),
@@ -136,9 +137,10 @@ def _charge(host: Host, served: Served, cost: float, now: float) -> None:
     account["last_used_at"] = user["last_used_at"] = now
     if cost:
         user["balance"] = round(user["balance"] - cost, 10)
-        key["quota_used"] = round(key["quota_used"] + cost, 10)
-        if 0 < key["quota"] <= key["quota_used"]:
-            key["status"] = "quota_exhausted"
+        if key["quota"] > 0:  # counted only where there is a limit
+            key["quota_used"] = round(key["quota_used"] + cost, 10)
+            if key["quota"] <= key["quota_used"]:
+                key["status"] = "quota_exhausted"
         _charge_windows(key, cost, now)
         host.keys.save(key)
     if account["extra"].get("quota_limit"):

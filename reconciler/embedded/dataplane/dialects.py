@@ -16,6 +16,9 @@ from reconciler.embedded.database import Row
 class Translator:
     """Turns one upstream answer into what the client speaks. This one hands it through."""
 
+    converts: ClassVar[bool] = False
+    """True when the answer changes its protocol; the host then forgets which model the upstream named."""
+
     def plain(self, raw: bytes) -> bytes:
         """Return the body of an answer that is not streamed."""
         return raw

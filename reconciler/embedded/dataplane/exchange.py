@@ -300,7 +300,7 @@ async def _plain(
     finally:
         await answer.close()
     document = parsed(raw)
-    model = document.get("model")
+    model = None if translator.converts else document.get("model")
     outcome = _Outcome(model if isinstance(model, str) else None, billing.Tokens.of(document.get("usage")))
     exchange.note_recovered()
     exchange.record(account, upstream_model, outcome)
@@ -343,6 +343,7 @@ class _Relay(Response):
             upstream_model,
         )
         self._first, self._chunks = first, chunks
+        self._translator = exchange.dialect.translator(account, exchange.model)
         self._reader = EventReader()
         self._first_token_at: float | None = exchange.host.now()
 
@@ -360,7 +361,7 @@ class _Relay(Response):
             await self._answer.close()
 
     async def _parts(self) -> AsyncIterator[bytes]:
-        translator = self._exchange.dialect.translator(self._account, self._exchange.model)
+        translator = self._translator
         try:
             for part in self._translated(translator, self._first):
                 yield part
@@ -379,7 +380,8 @@ class _Relay(Response):
     def _bill(self) -> None:
         """A stream that broke is billed only when its usage was counted."""
         if self._reader.finished or self._reader.tokens.output:
-            outcome = _Outcome(self._reader.model, self._reader.tokens, self._first_token_at)
+            model = None if self._translator.converts else self._reader.model
+            outcome = _Outcome(model, self._reader.tokens, self._first_token_at)
             self._exchange.record(self._account, self._upstream_model, outcome)
 
 

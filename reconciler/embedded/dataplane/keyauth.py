@@ -38,7 +38,7 @@ def authenticate(host: Host, request: Request) -> Caller:
     if key["status"] not in ("active", "expired", "quota_exhausted"):
         raise gate_error(401, "API_KEY_DISABLED", "API key is disabled")
     _check_address(key, client_address(request))
-    user = host.users.find(key["user_id"])
+    user = host.users.get(key["user_id"])
     if user is None:
         raise gate_error(401, "USER_NOT_FOUND", "User associated with API key not found")
     if user["status"] != "active":
@@ -99,7 +99,7 @@ def _among(address: str, patterns: list[str]) -> bool:
 def _check_group(host: Host, key: Row, user: Row) -> Row | None:
     if key["group_id"] is None:
         return None
-    group = host.groups.find(key["group_id"])
+    group = host.groups.get(key["group_id"])
     if group is None:
         raise gate_error(403, "GROUP_DELETED", "API Key 所属分组已删除")
     if group["status"] != "active":

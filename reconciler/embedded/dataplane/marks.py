@@ -6,6 +6,7 @@ Source: sub2api v0.1.179, `internal/service/ratelimit_service.go`, `openai_accou
 
 from __future__ import annotations
 
+from reconciler.embedded.clock import stamp
 from reconciler.embedded.database import Row
 from reconciler.embedded.state import Host
 
@@ -39,7 +40,11 @@ def after_answer(host: Host, account: Row, status: int, message: str, upstream_m
         host.accounts.save(account)
     elif status == 404 and "model not found" in message.lower():
         limits = account["extra"].setdefault("model_rate_limits", {})
-        limits[upstream_model] = {"until": host.now() + _MODEL_BLOCK_S, "reason": "model_not_found"}
+        now = float(int(host.now()))
+        limits[upstream_model] = {
+            "rate_limited_at": stamp(now), "rate_limit_reset_at": stamp(now + _MODEL_BLOCK_S),
+            "reason": "model_not_found",
+        }  # fmt: skip
         host.accounts.save(account)
     elif status >= 500:
         _cool_down(host, account, upstream_model)

@@ -121,6 +121,8 @@ def _usage(usage: Any) -> dict[str, int]:
 class _ToMessages(Translator):
     """Chat completion in, Anthropic message out; names the model that the client asked for."""
 
+    converts = True
+
     def __init__(self, model: str) -> None:
         self._model = model
         self._open: str | None = None

@@ -43,6 +43,19 @@ class Asked:
     address: str
 
 
+_CLIENT_KINDS = frozenset({
+    "invalid_request_error", "authentication_error", "permission_error", "forbidden_error", "not_found_error",
+    "model_not_found", "billing_error", "subscription_error",
+})  # fmt: skip
+
+
+def _severity(failure: Failure) -> str:
+    status = failure.client_status if failure.client_status >= 400 else failure.upstream_status or 0
+    if failure.kind in _CLIENT_KINDS or status < 400:
+        return "P3"
+    return "P1" if status >= 500 or status == 429 else "P2"
+
+
 def write(host: Host, asked: Asked, failure: Failure) -> None:
     """Store one row; it becomes readable after the ops delay."""
     if host.faults.take("ops-drop", path=asked.endpoint, model=asked.model):
@@ -52,7 +65,7 @@ def write(host: Host, asked: Asked, failure: Failure) -> None:
     doc = {
         "phase": failure.phase, "type": failure.kind, "error_owner": "provider" if provider else "platform",
         "error_source": "upstream_http" if provider else "gateway",
-        "severity": "P3" if failure.business_limited else "P2",
+        "severity": _severity(failure),
         "status_code": failure.upstream_status or failure.client_status, "client_status": failure.client_status,
         "business_limited": failure.business_limited, "platform": group["platform"] if group else "",
         "model": asked.model, "client_request_id": asked.correlation, "request_id": asked.request_id,

@@ -28,7 +28,7 @@ def schedule(host: Host, account: Row) -> None:
 
 
 async def _probe(host: Host, account_id: int) -> None:
-    account = host.accounts.find(account_id)
+    account = host.accounts.get(account_id)
     if account is None:
         return
     mapping = account["credentials"].get("model_mapping") or {}
@@ -47,7 +47,7 @@ async def _probe(host: Host, account_id: int) -> None:
         await answer.close()
     except (UpstreamUnreachable, UpstreamBroken):
         return  # unknown stays unknown
-    if host.accounts.find(account_id) is account:
+    if host.accounts.get(account_id) is account:
         account["extra"]["openai_responses_supported"] = _supported(answer.status, raw)
         host.touch(account)
         host.accounts.save(account)

@@ -71,6 +71,8 @@ def _chat_item(item: dict[str, Any]) -> dict[str, Any]:
 class _ToResponses(Translator):
     """Chat completion in, response out; names the model that the client asked for."""
 
+    converts = True
+
     def __init__(self, model: str) -> None:
         self._model = model
         self._item = f"item_{secrets.token_hex(12)}"
@@ -94,13 +96,12 @@ class _ToResponses(Translator):
     def _message(self, text: str) -> dict[str, Any]:
         return {
             "type": "message", "id": self._item, "role": "assistant", "status": "completed",
-            "content": [{"type": "output_text", "text": text, "annotations": []}],
+            "content": [{"type": "output_text", "text": text}],
         }  # fmt: skip
 
     def _response(self, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
         shown: dict[str, Any] = {
-            "id": self._id, "object": "response", "created_at": 0, "model": self._model, "status": status,
-            "output": output, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+            "id": self._id, "object": "response", "model": self._model, "status": status, "output": output,
         }  # fmt: skip
         if isinstance(self._usage, dict):
             prompt, completion = (
@@ -109,7 +110,6 @@ class _ToResponses(Translator):
             )
             shown["usage"] = {
                 "input_tokens": prompt, "output_tokens": completion, "total_tokens": prompt + completion,
-                "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
             }  # fmt: skip
         return shown
 

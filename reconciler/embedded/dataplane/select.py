@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.embedded.admin import membership
+from reconciler.embedded.clock import unstamp
 from reconciler.embedded.database import Row
 from reconciler.embedded.state import Host
 
@@ -74,7 +75,7 @@ def _ready(host: Host, row: Row, model: str) -> bool:
 def model_limited(host: Host, row: Row, model: str) -> bool:
     """True when the account is marked as limited for one model."""
     limit = (row["extra"].get("model_rate_limits") or {}).get(mapped_model(row, model) or model)
-    return limit is not None and limit.get("until", 0.0) > host.now()
+    return limit is not None and unstamp(limit["rate_limit_reset_at"]) > host.now()
 
 
 def _capable(row: Row, group: Row, capability: str) -> bool:
