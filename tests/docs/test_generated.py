@@ -27,7 +27,7 @@ def test_every_kind_has_a_page_with_an_example() -> None:
 
 def test_the_command_reference_names_every_exit_code_that_an_error_has() -> None:
     reference = (ROOT / "docs/reference/cli.md").read_text()
-    documented = {int(code) for code in re.findall(r"^  (\d+)  ", reference, flags=re.MULTILINE)}
+    documented = {int(code) for code in re.findall(r"^ +(\d+)  +\w", reference, flags=re.MULTILINE)}
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     raised = {cls.exit_code for cls in classes if issubclass(cls, errors.ReconcileError)}
     assert raised <= documented
