@@ -77,13 +77,17 @@ def _inside(name: str, before: Any, after: Any) -> Iterator[FieldChange]:
     if type(before) is not type(after) or not isinstance(before, dict | list):
         yield FieldChange(name, before, after)
         return
-    # Equality is `same`, decided above; deepdiff says where inside the field the difference is.
-    found = DeepDiff({name: before}, {name: after}, view="tree", ignore_numeric_type_changes=True)
-    for kind, levels in found.items():
+    found = [change for change in _located(name, before, after) if not same(change.before, change.after)]
+    # Python, and with it deepdiff's look into lists, takes true for 1; then the field as a whole is what differs.
+    yield from found or [FieldChange(name, before, after)]
+
+
+def _located(name: str, before: Any, after: Any) -> Iterator[FieldChange]:
+    """Let deepdiff say where inside a field the differences are."""
+    for kind, levels in DeepDiff({name: before}, {name: after}, view="tree").items():
         for level in levels:
-            path = dotted(level.path(output_format="list"))
             yield FieldChange(
-                path,
+                dotted(level.path(output_format="list")),
                 None if kind.endswith("_added") else level.t1,
                 None if kind.endswith("_removed") else level.t2,
             )

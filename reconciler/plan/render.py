@@ -1,6 +1,6 @@
 """A plan for machines (`to_json`), for terminals (`to_text`) and for pull requests (`to_markdown`). Nothing is read.
 
-JSON keys are promises to other programs: `docs/plan.md` lists them. The same plan gives the same bytes.
+JSON keys are promises to other programs. The same plan gives the same bytes.
 """
 
 from __future__ import annotations
