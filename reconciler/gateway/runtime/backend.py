@@ -75,8 +75,9 @@ class RuntimeBackend(Protocol):
     Nothing here raises because a backend is gone: it is logged, and what is known locally is used instead.
     """
 
-    degraded: bool
-    """The shared backend does not answer; this process decides from its own memory."""
+    @property
+    def degraded(self) -> bool:
+        """True while a shared backend does not answer, and this process decides from its own memory."""
 
     async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> Sight:
         """Read what a decision needs, in one go.

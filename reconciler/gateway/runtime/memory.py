@@ -61,6 +61,7 @@ class MemoryBackend:
 
     `clock` gives seconds since the epoch, `jitter` numbers from 0 to 1. `path` is the snapshot read now and written by
     `aclose` and `save`; None: nothing survives. Beyond `most_bindings`, the binding used longest ago is dropped.
+    `health` is real traffic's, shared with whoever gives it.
     """
 
     degraded = False
@@ -72,12 +73,15 @@ class MemoryBackend:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         most_bindings: int = 100_000,
+        health: dict[HealthKey, Health] | None = None,
     ) -> None:
         self._clock = clock
         self._jitter = jitter
         self._path = path
         self._most_bindings = most_bindings
         self._real = snapshot.read(path) if path is not None else Space()
+        if health is not None:
+            self._real.health = health
         self._drills: dict[str, Space] = {}
         self._allowances = Allowances()
 
@@ -226,10 +230,8 @@ class MemoryBackend:
         return gone
 
     def _forget_health(self, space: Space) -> None:
-        long_ago = self._clock() - _FORGET_HEALTH_AFTER_S
-        for key, health in list(space.health.items()):
-            if (health.open_until or 0) < long_ago and all(at < long_ago for at in health.failures):
-                del space.health[key]
+        for key in [key for key, health in space.health.items() if is_long_past(health, self._clock())]:
+            del space.health[key]
 
     async def save(self) -> None:
         """Write the snapshot, off the event loop; nothing without a path."""
@@ -241,6 +243,12 @@ class MemoryBackend:
     async def aclose(self) -> None:
         with contextlib.suppress(OSError):  # reported by `write`; a gateway that cannot save must still stop
             await self.save()
+
+
+def is_long_past(health: Health, now: float) -> bool:
+    """Return True when nothing of a health matters any more."""
+    long_ago = now - _FORGET_HEALTH_AFTER_S
+    return (health.open_until or 0) < long_ago and all(at < long_ago for at in health.failures)
 
 
 def shown(key: HealthKey, health: Health, now: float) -> RouteHealth:
