@@ -31,3 +31,11 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Sub2apiBench]:
     opened = _open(request.param)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def embedded() -> AsyncIterator[EmbeddedBench]:
+    """The embedded host alone, for what would disturb others on a shared server."""
+    opened = EmbeddedBench()
+    yield opened
+    await opened.close()

@@ -120,3 +120,16 @@ def works_then_answers(status: int, body: Any) -> Act:
         return await answers(status, body)(inner, request)
 
     return act
+
+
+def edits(change: Callable[[Any], None]) -> Act:
+    """Do the work, and let `change` alter the JSON of the answer."""
+
+    async def act(inner: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+        response = await inner.handle_async_request(request)
+        body = json.loads(await response.aread())
+        await response.aclose()
+        change(body)
+        return httpx.Response(response.status_code, json=body, request=request)
+
+    return act

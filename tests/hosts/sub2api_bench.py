@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import abstractmethod
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
 from reconciler.embedded.clock import ManualClock
+from reconciler.embedded.faults import UPSTREAM_KINDS
 from reconciler.embedded.host import HostSecrets, HostSettings, create_host_app
 from reconciler.embedded.upstream import UpstreamSettings, create_upstream_app
 from reconciler.hosts.contract import HostDriver
@@ -43,6 +46,9 @@ class LiveServer:
     url: str
     admin_key: str
     upstream: str
+    """Base URL of an OpenAI-like upstream that answers every model."""
+    failing: str
+    """The same for one that fails, with `{status}` in place of how."""
 
     @classmethod
     def from_environment(cls) -> LiveServer | None:
@@ -53,6 +59,7 @@ class LiveServer:
             os.environ["RECONCILE_TEST_SUB2API_URL"],
             os.environ["RECONCILE_TEST_SUB2API_ADMIN_KEY"],
             os.environ["RECONCILE_TEST_SUB2API_UPSTREAM"],
+            os.environ["RECONCILE_TEST_SUB2API_FAILING_UPSTREAM"],
         )
 
 
@@ -86,7 +93,16 @@ class Sub2apiBench(Bench):
             "transport": self.faults,
             "sleep": self.time.sleep,
             "clock": self.time.clock,
+            "now": self.now,
         }
+
+    @abstractmethod
+    def failing_upstream(self, status: int) -> str:
+        """Return the base URL of an upstream that answers everything with a status."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Return the time on the host."""
 
     def wording(self, status: int) -> Any:
         return _WORDINGS[status]
@@ -128,9 +144,6 @@ class Sub2apiBench(Bench):
         body = {"model": model, "messages": [{"role": "user", "content": content}]}
         return await self._hand.post("/v1/chat/completions", json=body, headers=headers)
 
-    async def pass_time(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
     @property
     def upstream(self) -> str:
         return self._upstream
@@ -145,17 +158,17 @@ class Sub2apiBench(Bench):
 class EmbeddedBench(Sub2apiBench):
     """The embedded host, in this process and in made-up time."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.host_clock = ManualClock()
-        upstream = create_upstream_app(
+        self.upstream_app = create_upstream_app(
             UpstreamSettings(keys=(CREDENTIAL, "canary-upstream-key-2", "canary-foreign-key-1")),
             self.host_clock,
         )
         self.app = create_host_app(
-            settings=HostSettings(probe_responses=False, prices={"shadow-small": (0.000001, 0.000002)}),
+            settings=HostSettings(probe_responses=False, **settings),
             clock=self.host_clock,
             secrets=HostSecrets(admin_api_key=ADMIN_KEY),
-            upstream=httpx.ASGITransport(upstream),
+            upstream=httpx.ASGITransport(self.upstream_app),
         )
         super().__init__(
             "http://embedded.test", ADMIN_KEY, "http://upstream.test/v1", httpx.ASGITransport(self.app)
@@ -163,6 +176,14 @@ class EmbeddedBench(Sub2apiBench):
 
     async def pass_time(self, seconds: float) -> None:
         self.host_clock.advance(seconds)
+
+    def failing_upstream(self, status: int) -> str:
+        order = {"kind": "status", "status": status, "message": f"upstream says {status}"}
+        self.upstream_app.faults.replace({"faults": [order]}, UPSTREAM_KINDS)
+        return self.upstream
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.host_clock.now(), UTC)
 
     async def close(self) -> None:
         await self.take_away()
@@ -174,9 +195,19 @@ class LiveBench(Sub2apiBench):
     """A running sub2api, shared with other tests."""
 
     def __init__(self, server: LiveServer) -> None:
+        self._failing = server.failing
         super().__init__(
             server.url, server.admin_key, server.upstream, PatientLogin(httpx.AsyncHTTPTransport())
         )
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def failing_upstream(self, status: int) -> str:
+        return self._failing.format(status=status)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
 
 class PatientLogin(httpx.AsyncBaseTransport):

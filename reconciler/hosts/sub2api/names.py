@@ -61,10 +61,9 @@ def key_version(name: str) -> int:
 
 def stamped(existing: str, marker: Marker) -> str:
     """Return a description or notes text with the marker in front, keeping what a person wrote there."""
-    kept = existing.strip()
-    if Marker.parse(kept) is not None:
-        kept = kept.partition(kept.split()[0])[2].strip()
-    return f"{marker}\n{kept}" if kept else str(marker)
+    if Marker.parse(existing) is not None:
+        return existing.replace(existing.split(maxsplit=1)[0], str(marker), 1)
+    return f"{marker}\n{existing}" if existing.strip() else str(marker)
 
 
 def foreign(what: str, object_id: str, where: str) -> Conflict:
