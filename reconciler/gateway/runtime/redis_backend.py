@@ -337,9 +337,7 @@ class RedisBackend:
         self._running[managed_key] = max(0, self._running[managed_key] - 1)
         await self._local.leave(managed_key, concurrent=concurrent)
         with contextlib.suppress(RedisGone):  # set right when Redis is back
-            await self._link.ask(
-                "HSET", self._running_name(managed_key), self._replica, self._running[managed_key]
-            )
+            await self._link.ask("HINCRBY", self._running_name(managed_key), self._replica, -1)
 
     def _running_name(self, managed_key: str) -> str:
         return f"{self._prefix}:running:{managed_key}"
