@@ -24,6 +24,10 @@ _WRITE_LOCK = 0x7265636F6E63
 """PostgreSQL's advisory lock that makes configuration writes one at a time, as SQLite's are anyway."""
 
 
+class StorageFault(Exception):
+    """The database refused what was written: a defect of ours. Says which rule was broken, never with what values."""
+
+
 class Database:
     """Connections to one database, in two flavours: configuration is durable, log rows are fast."""
 
@@ -64,7 +68,8 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StorageUnavailable(_summary(error)) from error
-            raise
+            # Not chained: PostgreSQL's own text quotes the row that it refused.
+            raise StorageFault(_kind(error)) from None
 
     def announce(self, connection: Connection) -> None:
         """Tell all replicas, when this transaction commits, that revisions changed; SQLite's look by themselves."""
@@ -110,6 +115,15 @@ def _engine(url: URL, *, synchronous: str) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
 
     return engine
+
+
+def _kind(error: DBAPIError) -> str:
+    """Return the kind of the driver's error, and the table and rule it is about."""
+    original: Any = error.orig
+    if (diagnosis := getattr(original, "diag", None)) is not None:
+        words = (diagnosis.sqlstate, diagnosis.table_name, diagnosis.column_name, diagnosis.constraint_name)
+        return " ".join([type(original).__name__, *filter(None, words)])
+    return f"{type(original).__name__} {original}"[:200]
 
 
 def _summary(error: Exception) -> str:

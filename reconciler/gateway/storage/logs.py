@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -141,4 +142,8 @@ def _audit_values(row: JsonObject) -> tuple[Any, ...]:
 
 
 def _text(row: DecisionRow | JsonObject) -> str:
-    return _encode(row).decode()
+    try:
+        return _encode(row).decode()
+    except UnicodeEncodeError:  # half of a character pair, from a client: it is no text, and shown as such
+        plain = row if isinstance(row, dict) else asdict(row)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -22,12 +22,12 @@ _TIME = 24
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by itself only where the type is INTEGER."""
 
+# Single facts: this control plane's instance id, the check value of its master key.
 facts = Table(
     "facts",
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
-    comment="Single facts: this control plane's instance id, the check value of its master key.",
 )
 
 revisions = Table(
@@ -41,8 +41,8 @@ revisions = Table(
     Column("created_at", String(_TIME), nullable=False),
     Column("promoted_at", String(_TIME)),
     Column("expires_at", String(_TIME)),
-    Column("document", LargeBinary, comment="Canonical JSON, zlib; null once history was thinned out."),
-    Column("key_uses", LargeBinary, comment="The stored key values it names, JSON, zlib."),
+    Column("document", LargeBinary),  # Canonical JSON, zlib; null once history was thinned out.
+    Column("key_uses", LargeBinary),  # The stored key values it names, JSON, zlib.
     # The database itself keeps the first promise: there is never more than one active revision.
     Index(
         "one_active",
@@ -85,8 +85,8 @@ replicas = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("active_revision", Integer, nullable=False),
-    Column("loaded", Text, nullable=False, comment="JSON list of revisions."),
-    Column("in_flight", Text, nullable=False, comment="JSON object, revision -> requests."),
+    Column("loaded", Text, nullable=False),  # JSON list of revisions.
+    Column("in_flight", Text, nullable=False),  # JSON object, revision -> requests.
     Column("seen_at", String(_TIME), nullable=False),
 )
 
@@ -110,9 +110,7 @@ def _log_table(name: str) -> Table:
         Column("from_route_id", String(63)),
         Column("probe", String(64)),
         Column("namespace", String(128)),
-        Column(
-            "row", Text, nullable=False, comment="The whole row as JSON; the other columns are for filters."
-        ),
+        Column("row", Text, nullable=False),  # The whole row as JSON; the other columns are for filters.
         sqlite_autoincrement=True,
     )
 
