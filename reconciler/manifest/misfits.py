@@ -188,7 +188,7 @@ def _type_fix(wanted: list[str], value: object, path: Path) -> str:
     if _is_secret(path) and not isinstance(value, dict):
         return "a secret never stands in a manifest: write valueFrom: {env: NAME}, with the value in the environment"
     if "string" in wanted and isinstance(value, bool | int | float):
-        return f'put it in quotes: "{quote(value)}"'
+        return f'put it in quotes: "{quote(value)}"' if isinstance(value, bool | int) else "put it in quotes"
     if isinstance(value, str) and {"integer", "number", "boolean"} & set(wanted):
         return f"write {_any_of(wanted)}, without quotes"
     if "array" in wanted:

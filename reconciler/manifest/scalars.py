@@ -1,6 +1,7 @@
 """What a plain YAML scalar means: the YAML 1.2 core schema, not PyYAML's 1.1.
 
-`yes`, `on` and `2024-01-01` stay text, `0777` is 777 and `0o777` is octal; there are no base-60 numbers.
+`yes`, `on` and `2024-01-01` stay text, `0o777` is octal, and there are no base-60 numbers. One thing is stricter than
+the core schema: digits after a leading zero (`0777`) stay text, because YAML 1.1 and 1.2 read different numbers there.
 
 Source: https://yaml.org/spec/1.2.2/#103-core-schema
 """
@@ -17,10 +18,10 @@ MAX_DIGITS = 18
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]+")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAYBE_NUMBER = frozenset("+-.0123456789")
 

@@ -48,6 +48,7 @@ _SYNTAX_FIXES = (
     ("did not find expected node content", "a value or a closing bracket is missing"),
     ("cannot start any token", "put the value in quotes"),
     ("unexpected end of stream", "a closing quote is missing"),
+    ("invalid Unicode character escape code", "write the character itself: YAML has no pairs of \\u escapes"),
     ("block sequence entries are not allowed", "check the indentation of the list"),
 )
 

@@ -7,7 +7,23 @@ from reconciler.manifest.scalars import BadScalar
 
 
 @pytest.mark.parametrize(
-    "text", ["yes", "No", "on", "OFF", "y", "2024-01-31", "12:30:45", "1_000", "0b11", "0o9", "="]
+    "text",
+    [
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "2024-01-31",
+        "12:30:45",
+        "1_000",
+        "0b11",
+        "0o9",
+        "=",
+        "0777",
+        "-08",
+        "08.5",
+    ],
 )
 def test_what_yaml_1_1_would_convert_stays_text(text: str) -> None:
     assert text == scalars.plain(text)
@@ -22,7 +38,6 @@ def test_what_yaml_1_1_would_convert_stays_text(text: str) -> None:
         ("true", True),
         ("FALSE", False),
         ("-12", -12),
-        ("0777", 777),
         ("0o17", 15),
         ("0xff", 255),
         ("1.", 1.0),
