@@ -33,6 +33,8 @@ class HostSettings:
     """How long a session stays on its account after the last use."""
     models_cache_s: float = 15.0
     """How long `/v1/models` answers from memory."""
+    logins_per_minute: int = 20
+    """Log-ins per client address and minute, good ones included; 0 means no limit."""
     max_account_switches: int = 10
     """How many further accounts a request may try."""
     upstream_timeout_s: float = 60.0

@@ -36,6 +36,10 @@ class Runtime:
     models_cache: dict[int, tuple[float, list[str]]] = field(default_factory=dict)
     invalid_auth: dict[str, list[float]] = field(default_factory=dict)
     """Client address -> when it failed to authenticate."""
+    auth_blocked: dict[str, float] = field(default_factory=dict)
+    """Client address -> no data-plane call passes until."""
+    logins: dict[str, list[float]] = field(default_factory=dict)
+    """Client address -> when it tried to log in."""
     background: set[asyncio.Task[None]] = field(default_factory=set)
 
 

@@ -35,10 +35,8 @@ def _lift_temp(row: Row) -> None:
 
 
 def _lift_blocks(host: Host, account_id: int) -> None:
-    for key in [key for key in host.runtime.blocks if key[0] == account_id]:
-        host.runtime.blocks.pop(key)
-    for key in [key for key in host.runtime.failures if key[0] == account_id]:
-        host.runtime.failures.pop(key)
+    """Lift the block of a whole account; the cool-down of one model stays, as on a stock host."""
+    host.runtime.blocks.pop((account_id, ""), None)
 
 
 async def schedulable(call: Call) -> Response:

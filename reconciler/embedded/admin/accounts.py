@@ -190,19 +190,26 @@ def _default_group(host: Host, platform: str) -> list[int]:
     return [found["id"]] if found else []
 
 
-def refuse_mixed(host: Host, platform: str, group_ids: list[int], account_id: int = 0) -> None:
+def refuse_mixed(
+    host: Host, platform: str, group_ids: list[int], account_id: int = 0, *, with_details: bool = False
+) -> None:
     """Refuse anthropic and antigravity accounts in one group. Raises Refusal 409, without the envelope."""
     other = {"anthropic": "antigravity", "antigravity": "anthropic"}.get(platform)
     for group_id in group_ids:
         inside = (host.accounts.rows[i] for i in membership.members(host, group_id) if i != account_id)
         if other and any(row["platform"] == other for row in inside):
             name = host.groups.rows[group_id]["name"]
+            details = {
+                "group_id": group_id, "group_name": name, "current_platform": platform.capitalize(),
+                "other_platform": other.capitalize(),
+            }  # fmt: skip
             message = (
-                f'mixed_channel_warning: Group "{name}" contains both {platform.capitalize()} and '
+                f"mixed_channel_warning: Group '{name}' contains both {platform.capitalize()} and "
                 f"{other.capitalize()} accounts. Using mixed channels in the same context may cause thinking block "
                 "signature validation issues, which will fallback to non-thinking mode for historical messages."
             )
-            raise Refusal(409, {"error": "mixed_channel_warning", "message": message})
+            body = {"error": "mixed_channel_warning", "message": message}
+            raise Refusal(409, body | ({"details": details} if with_details else {}))
 
 
 async def update(call: Call) -> Response:
@@ -253,6 +260,10 @@ async def bulk_update(call: Call) -> Response:
     group_ids = given.get("group_ids")
     for group_id in group_ids or []:
         groups.find(host, group_id)
+    if group_ids is not None and not given.get("confirm_mixed_channel_risk"):
+        for row in (host.accounts.get(account_id) for account_id in ids):
+            if row is not None:
+                refuse_mixed(host, row["platform"], group_ids, row["id"], with_details=True)
     if given.get("credentials"):
         given["credentials"] = account_fields.stored_credentials(given["credentials"])
     return success(_bulk_result([_bulk_one(host, account_id, given) for account_id in ids]))

@@ -161,6 +161,8 @@ def _refuse_taken(host: Host, row: Row) -> None:
     if len(row["name"]) > 100:
         raise untyped_error()
     if host.groups.first(lambda other: other["name"] == row["name"] and other["id"] != row.get("id")):
+        if "id" not in row:
+            host.database.next_id("group")  # the failed insert has used one up
         raise application_error(409, "group name already exists", "GROUP_EXISTS")
 
 

@@ -7,6 +7,7 @@ Source: sub2api v0.1.179, `internal/handler/admin/ops_handler.go`, `buildOpsErro
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from reconciler.embedded.database import Row
 from reconciler.embedded.envelope import application_error, bad_request, page_of, pagination, success
 from reconciler.embedded.state import Host
 
-_RANGES = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
+_UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _MOST = 500
 _FIELDS = (
     "phase", "type", "error_owner", "error_source", "severity", "status_code", "platform", "model", "resolved",
@@ -113,11 +114,16 @@ def _window(call: Call) -> tuple[float, float]:
     except ValueError:
         raise bad_request("invalid time range") from None
     if since is None:
-        wanted = call.query("time_range", "1h")
-        if wanted not in _RANGES:
-            raise bad_request("invalid time_range")
-        since = until - _RANGES[wanted]
+        since = until - _range_s(call.query("time_range", "1h"))
     return since, min(until, now)
+
+
+def _range_s(text: str) -> float:
+    """Return a range such as `30m` in seconds; at most 30 days. Raises Refusal 400."""
+    found = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if found is None:
+        raise bad_request("invalid time_range")
+    return min(int(found[1]) * _UNITS_S[found[2]], 30 * 86_400.0)
 
 
 async def availability(call: Call) -> Response:

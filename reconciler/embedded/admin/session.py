@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import secrets
 from typing import Any
 
@@ -19,7 +20,7 @@ from reconciler.embedded.admin import users
 from reconciler.embedded.binding import Field, bind
 from reconciler.embedded.call import Call, Endpoint
 from reconciler.embedded.database import Row
-from reconciler.embedded.envelope import application_error, gate_error, json_response, success
+from reconciler.embedded.envelope import Refusal, application_error, gate_error, json_response, success
 from reconciler.embedded.settings import VERSION
 from reconciler.embedded.state import Host
 
@@ -109,6 +110,7 @@ def check_gate(host: Host) -> None:
 async def login(call: Call) -> Response:
     """`POST /api/v1/auth/login`."""
     host = call.host
+    _limit_logins(call)
     given = bind(call.body, _LOGIN, "LoginRequest")
     user = host.users.first(lambda row: row["email"].lower() == given["email"].lower())
     if user is None or not tokens.password_matches(given["password"], user["password"]):
@@ -128,6 +130,17 @@ async def me(call: Call) -> Response:
     """`GET /api/v1/auth/me`: the user, and the server's run mode; what a stock host says of bindings is left out."""
     assert call.actor is not None
     return success({**users.shallow(call.host, call.user), "run_mode": call.host.settings.run_mode})
+
+
+def _limit_logins(call: Call) -> None:
+    host, most = call.host, call.host.settings.logins_per_minute
+    address = call.request.client.host if call.request.client else ""
+    recent = [at for at in host.runtime.logins.get(address, []) if at > host.now() - 60.0]
+    if most and len(recent) >= most:
+        wait = math.ceil(recent[0] + 60.0 - host.now())
+        message = "Too many requests, please try again later"
+        raise Refusal(429, {"error": "rate limit exceeded", "message": message}, {"Retry-After": str(wait)})
+    host.runtime.logins[address] = [*recent, host.now()]
 
 
 def _open_session(host: Host, user: Row) -> dict[str, Any]:

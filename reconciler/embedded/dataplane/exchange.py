@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from reconciler.embedded.admin import channel_rules
 from reconciler.embedded.database import Row
-from reconciler.embedded.dataplane import billing, forward, limits, opslog, select, slots
+from reconciler.embedded.dataplane import billing, forward, limits, marks, opslog, select, slots
 from reconciler.embedded.dataplane.dialects import Chat, Dialect, Translator
 from reconciler.embedded.dataplane.events import EventReader, parsed
 from reconciler.embedded.dataplane.forward import FailedOver, Rejected
@@ -31,7 +31,8 @@ _NO_GROUP = (
     "Please contact the administrator to assign it to a group."
 )
 _UNAVAILABLE = "Service temporarily unavailable"
-_POOL_RETRIES = 3
+_POOL_RETRIES, _POOL_RETRIES_MOST = 3, 10
+_POOL_RETRY_S = 0.5
 
 
 @dataclass
@@ -242,22 +243,24 @@ async def _on_account(exchange: Exchange, account: Row) -> Response | FailedOver
     host.runtime.last_taken[account["id"]] = host.now()
     held = True
     try:
-        credentials = account["credentials"]
-        retries = (
-            credentials.get("pool_mode_retry_count", _POOL_RETRIES)
-            if credentials.get("pool_mode") is True
-            else 0
-        )
         outcome = await _once(exchange, account)
-        for _ in range(int(retries)):
-            if not isinstance(outcome, FailedOver):
+        for _ in range(_retries(account)):
+            if not isinstance(outcome, FailedOver) or not marks.retries_in_place(account, outcome.status):
                 break
+            await host.clock.sleep(_POOL_RETRY_S)
             outcome = await _once(exchange, account)
         held = not isinstance(outcome, _Relay)
         return outcome
     finally:
         if held:
             slots.free(host, host.runtime.account_slots, account["id"])
+
+
+def _retries(account: Row) -> int:
+    """How often a pool account is asked again."""
+    count = account["credentials"].get("pool_mode_retry_count", _POOL_RETRIES)
+    known = isinstance(count, int) and not isinstance(count, bool)
+    return min(max(count, 0), _POOL_RETRIES_MOST) if known else _POOL_RETRIES
 
 
 async def _once(exchange: Exchange, account: Row) -> Response | FailedOver:

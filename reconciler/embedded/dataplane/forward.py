@@ -80,7 +80,7 @@ async def attempt(
         marks.after_refusal(host, account, f'Post "{url}": connect: {error}')
         return FailedOver(account, 502, f"Post {url}: {error}", {}, upstream_model)
     except UpstreamBroken as error:
-        marks.after_answer(host, account, 502, str(error), upstream_model)
+        marks.after_answer(host, account, 502, "", str(error), upstream_model)
         return FailedOver(account, 502, str(error), {}, upstream_model)
     if answer.status < 400:
         marks.after_success(host, account, upstream_model)
@@ -97,25 +97,19 @@ async def _failed(
         raw = b""
     finally:
         await answer.close()
-    message = error_message(raw)
-    marks.after_answer(host, account, answer.status, message, upstream_model)
-    status = answer.status
-    if status in _FAILS_OVER or status >= 500:
-        if not _counts(account, status):
-            return Rejected(account, 500, "api_error", "Upstream gateway error", status, upstream_model)
+    message, status = error_message(raw), answer.status
+    text = raw[:65_536].decode(errors="replace")
+    moved_on = marks.after_answer(host, account, status, text, message, upstream_model)
+    if moved_on or status in _FAILS_OVER or status >= 500:
         return FailedOver(account, status, message, answer.headers, upstream_model)
+    if not marks.counts(account, status):
+        return Rejected(account, 500, "api_error", "Upstream gateway error", status, upstream_model)
     if status == 413:
         return Rejected(
             account, 413, "invalid_request_error", "Request payload is too large", status, upstream_model
         )
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
-    return Rejected(account, status, kind, message or "Upstream request failed", status, upstream_model)
-
-
-def _counts(account: Row, status: int) -> bool:
-    credentials = account["credentials"]
-    custom = credentials.get("custom_error_codes_enabled") is True
-    return not custom or status in (credentials.get("custom_error_codes") or [])
+    return Rejected(account, status, kind, message or f"Upstream error: {status}", status, upstream_model)
 
 
 def error_message(raw: bytes) -> str:

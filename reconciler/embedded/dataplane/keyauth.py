@@ -6,6 +6,7 @@ Source: sub2api v0.1.179, `internal/server/middleware/api_key_auth.go`. The Chin
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from reconciler.embedded.state import Host
 
 _BAD_TRIES = 120
 _BAD_TRIES_WINDOW_S = 60.0
+_BLOCK_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,27 @@ def authenticate(host: Host, request: Request) -> Caller:
 
 def _key(host: Host, request: Request) -> Row:
     address = client_address(request)
-    tries = [at for at in host.runtime.invalid_auth.get(address, []) if at > host.now() - _BAD_TRIES_WINDOW_S]
-    if len(tries) >= _BAD_TRIES:
-        raise gate_error(
-            429, "INVALID_AUTH_RATE_LIMITED", "Too many invalid authentication attempts; retry later"
-        )
+    until = host.runtime.auth_blocked.get(address, 0.0)
+    if until > host.now():
+        # Valid keys behind the same address are refused too.
+        text = "Too many invalid authentication attempts; retry later"
+        blocked = gate_error(429, "INVALID_AUTH_RATE_LIMITED", text)
+        blocked.headers["Retry-After"] = str(math.ceil(until - host.now()))
+        raise blocked
     key, refusal = _find_key(host, request)
     if key is None:
-        host.runtime.invalid_auth[address] = [*tries, host.now()]
+        _count_bad_try(host, address)
         raise refusal
     return key
+
+
+def _count_bad_try(host: Host, address: str) -> None:
+    since = host.now() - _BAD_TRIES_WINDOW_S
+    tries = [*(at for at in host.runtime.invalid_auth.get(address, []) if at > since), host.now()]
+    host.runtime.invalid_auth[address] = tries
+    if len(tries) >= _BAD_TRIES:
+        host.runtime.auth_blocked[address] = host.now() + _BLOCK_S
+        host.runtime.invalid_auth.pop(address)
 
 
 def _find_key(host: Host, request: Request) -> tuple[Row | None, Refusal]:

@@ -1,10 +1,13 @@
 """What an upstream's answer does to the account that got it.
 
 Source: sub2api v0.1.179, `internal/service/ratelimit_service.go`, `openai_account_model_transient.go`,
-`openai_account_runtime_block_fastpath.go`; measured on a live server where the two differ.
+`openai_account_runtime_block_fastpath.go`, `model_not_found_error.go`; measured on a live server where they differ.
 """
 
 from __future__ import annotations
+
+import json
+import re
 
 from reconciler.embedded.clock import stamp
 from reconciler.embedded.database import Row
@@ -14,47 +17,39 @@ _TEMP_S = 600.0
 _OVERLOAD_S = 600.0
 _RATE_LIMIT_S = 5.0
 _FORBIDDEN_WINDOW_S = 180 * 60.0
+_FORBIDDEN_MOST = 3
 _BLOCK_S = 120.0
 _MODEL_BLOCK_S = 1800.0
 _STREAK_TTL_S = 1800.0
 _SHORT_COOLDOWN_S, _LONG_COOLDOWN_S = 10.0, 45.0
+_TRANSIENT = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524})
+_NOT_FOUND = ("model not found", "unknown model", "not found")
+_POOL_RETRIED = frozenset({401, 403, 429})
 
 
-def after_answer(host: Host, account: Row, status: int, message: str, upstream_model: str) -> None:
-    """Mark an account after an upstream answered with an error status."""
-    if account["credentials"].get("pool_mode") is True and status != 404:
-        return
-    if _by_rule(host, account, status, message) or not _code_counts(account, status):
-        return
-    if status in (401, 402):
-        what = "Authentication failed" if status == 401 else "Payment required"
-        _set_error(host, account, f"{what} ({status}): {message}")
-    elif status == 403:
-        _forbidden(host, account, message)
-    elif status == 429:
-        account["rate_limited_at"] = host.now()
-        account["rate_limit_reset_at"] = host.now() + _RATE_LIMIT_S
-        host.accounts.save(account)
-    elif status == 529:
-        account["overload_until"] = host.now() + _OVERLOAD_S
-        host.accounts.save(account)
-    elif status == 404 and "model not found" in message.lower():
-        limits = account["extra"].setdefault("model_rate_limits", {})
-        now = float(int(host.now()))
-        limits[upstream_model] = {
-            "rate_limited_at": stamp(now), "rate_limit_reset_at": stamp(now + _MODEL_BLOCK_S),
-            "reason": "model_not_found",
-        }  # fmt: skip
-        host.accounts.save(account)
-    elif status >= 500:
+def after_answer(host: Host, account: Row, status: int, text: str, message: str, upstream_model: str) -> bool:
+    """Mark an account after an upstream answered with an error status.
+
+    `text` is the error body. True when the mark itself lets another account try, whatever the status.
+    """
+    if not counts(account, status):
+        return False
+    if _is_unknown_model(status, text):
+        _limit_model(host, account, upstream_model, _MODEL_BLOCK_S, "upstream_404_model_not_found")
+        return True
+    if _by_rule(host, account, status, text, upstream_model):
+        return True
+    if not in_pool_mode(account):
+        _by_status(host, account, status, message)
+    if status in _TRANSIENT and not retries_in_place(account, status):
         _cool_down(host, account, upstream_model)
+    return False
 
 
 def after_refusal(host: Host, account: Row, text: str) -> None:
     """Mark an account whose upstream could not be reached."""
-    if account["credentials"].get("pool_mode") is True:
-        return
-    _set_temp(host, account, _TEMP_S, f"upstream transport error (proxy/network): {text}", 0, "", 0)
+    if not in_pool_mode(account):
+        _set_temp(host, account, _TEMP_S, f"upstream transport error (proxy/network): {text}", None)
 
 
 def after_success(host: Host, account: Row, upstream_model: str) -> None:
@@ -65,57 +60,100 @@ def after_success(host: Host, account: Row, upstream_model: str) -> None:
     host.runtime.forbidden_at.pop(account["id"], None)
 
 
-def _code_counts(account: Row, status: int) -> bool:
-    """False when custom error codes are on and this one is not among them."""
+def in_pool_mode(account: Row) -> bool:
+    """True when the account is a pool itself: then it is not marked for the usual errors."""
+    return account["credentials"].get("pool_mode") is True
+
+
+def retries_in_place(account: Row, status: int) -> bool:
+    """True when a pool account is asked again after this status."""
+    codes = account["credentials"].get("pool_mode_retry_status_codes")
+    return in_pool_mode(account) and status in (codes if isinstance(codes, list) else _POOL_RETRIED)
+
+
+def counts(account: Row, status: int) -> bool:
+    """False when the account lists the codes that count, and this is not one of them."""
     credentials = account["credentials"]
-    if credentials.get("custom_error_codes_enabled") is not True or status == 404:
+    if credentials.get("custom_error_codes_enabled") is not True:
         return True
     return status in (credentials.get("custom_error_codes") or [])
 
 
-def _by_rule(host: Host, account: Row, status: int, message: str) -> bool:
+def _by_status(host: Host, account: Row, status: int, message: str) -> None:
+    if status in (401, 402):
+        what = "Authentication failed" if status == 401 else "Payment required"
+        _set_error(host, account, f"{what} ({status}): {message}")
+    elif status == 403:
+        _forbidden(host, account, message)
+    elif status == 429:
+        account["rate_limited_at"] = host.now()
+        account["rate_limit_reset_at"] = host.now() + _RATE_LIMIT_S
+    elif status == 529:
+        account["overload_until"] = host.now() + _OVERLOAD_S
+    else:
+        return
+    host.accounts.save(account)
+
+
+def _is_unknown_model(status: int, text: str) -> bool:
+    normal = re.sub(r"[\s_-]+", " ", text.lower())
+    return status == 404 and "model" in normal and any(word in normal for word in _NOT_FOUND)
+
+
+def _by_rule(host: Host, account: Row, status: int, text: str, upstream_model: str) -> bool:
+    """Apply the account's own rules; all but 401 block only the model."""
     credentials = account["credentials"]
     if credentials.get("temp_unschedulable_enabled") is not True:
         return False
     for place, rule in enumerate(credentials.get("temp_unschedulable_rules") or []):
-        keywords, minutes = rule.get("keywords") or [], rule.get("duration_minutes") or 0
-        if rule.get("error_code") != status or minutes <= 0:
+        seconds = (rule.get("duration_minutes") or 0) * 60.0
+        words = [word.strip() for word in rule.get("keywords") or [] if word.strip()]
+        word = next((word for word in words if word.lower() in text.lower()), None)
+        if rule.get("error_code") != status or seconds <= 0 or word is None:
             continue
-        word = next((word for word in keywords if word and word.lower() in message.lower()), None)
-        if word is not None:
-            _set_temp(host, account, minutes * 60.0, message, status, word, place)
-            return True
+        state = {
+            "until_unix": int(host.now() + seconds), "triggered_at_unix": int(host.now()), "status_code": status,
+            "matched_keyword": word, "rule_index": place, "error_message": text[:2048],
+        }  # fmt: skip
+        if status == 401:
+            _set_temp(host, account, seconds, json.dumps(state), state)
+        else:
+            _limit_model(host, account, upstream_model, seconds, json.dumps(state))
+        return True
     return False
+
+
+def _limit_model(host: Host, account: Row, model: str, seconds: float, reason: str) -> None:
+    now = float(int(host.now()))
+    account["extra"].setdefault("model_rate_limits", {})[model] = {
+        "rate_limited_at": stamp(now), "rate_limit_reset_at": stamp(now + seconds), "reason": reason,
+    }  # fmt: skip
+    host.touch(account)
+    host.accounts.save(account)
 
 
 def _set_error(host: Host, account: Row, message: str) -> None:
     account.update(status="error", schedulable=False, error_message=message[:500])
     host.runtime.blocks[account["id"], ""] = host.now() + _BLOCK_S
-    host.accounts.save(account)
 
 
 def _forbidden(host: Host, account: Row, message: str) -> None:
-    recent = [
-        at for at in host.runtime.forbidden_at.get(account["id"], []) if at > host.now() - _FORBIDDEN_WINDOW_S
-    ]
-    recent.append(host.now())
+    since = host.now() - _FORBIDDEN_WINDOW_S
+    recent = [*(at for at in host.runtime.forbidden_at.get(account["id"], []) if at > since), host.now()]
     host.runtime.forbidden_at[account["id"]] = recent
-    if len(recent) >= 3:
-        _set_error(host, account, f"Access forbidden (403): {message}")
+    text, count = f"Access forbidden (403): {message}", f"{len(recent)}/{_FORBIDDEN_MOST}"
+    if len(recent) >= _FORBIDDEN_MOST:
+        _set_error(host, account, f"{text} | consecutive_403={count}")
     else:
-        reason = f"OpenAI 403 temporary cooldown ({len(recent)}/3): Access forbidden (403): {message}"
-        _set_temp(host, account, _TEMP_S, reason, 403, "", 0)
+        _set_temp(host, account, _TEMP_S, f"OpenAI 403 temporary cooldown ({count}): {text}", None)
 
 
-def _set_temp(
-    host: Host, account: Row, seconds: float, reason: str, status: int, word: str, rule: int
-) -> None:
+def _set_temp(host: Host, account: Row, seconds: float, reason: str, state: Row | None) -> None:
     until = host.now() + seconds
-    account["temp_unschedulable_until"] = until
-    account["temp_unschedulable_reason"] = reason
-    account["temp_state"] = {
-        "until_unix": int(until), "triggered_at_unix": int(host.now()), "status_code": status,
-        "matched_keyword": word, "rule_index": rule, "error_message": reason,
+    account.update(temp_unschedulable_until=until, temp_unschedulable_reason=reason)
+    account["temp_state"] = state or {
+        "until_unix": int(until), "triggered_at_unix": 0, "status_code": 0, "matched_keyword": "", "rule_index": 0,
+        "error_message": reason,
     }  # fmt: skip
     host.accounts.save(account)
 
