@@ -146,5 +146,8 @@ def _last_line(report: Report) -> str:
         names = ", ".join(f"{status.kind}/{status.name}" for status in waiting[:5])
         more = f" and {len(waiting) - 5} more" if len(waiting) > 5 else ""
         return f"revision {report.revision}; {len(waiting)} manifests are not Ready: {names}{more}"
-    what = f"revision {report.revision} is active" if report.changed else "nothing to change"
+    if report.verified:
+        what = "verified"
+    else:
+        what = f"revision {report.revision} is active" if report.changed else "nothing to change"
     return f"{what}; {len(report.outcome.statuses)} manifests, every one that asks for proof is Ready"

@@ -56,6 +56,8 @@ class Report:
     """The active revision at the end."""
     promoted: bool = False
     changed: bool = False
+    verified: bool = False
+    """True for a run that only proved."""
     held_back: dict[ObjectKey, str] = field(default_factory=dict)
     """Objects that were left out of service, and why."""
     left: dict[ObjectKey, str] = field(default_factory=dict)
@@ -202,7 +204,7 @@ class _Apply:
         scope = proofs.scope
         await self._renew(proofs, before.observed, [*scope.all_routes(), *scope.all_accounts()])
         outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
-        return Report(before.plan, outcome, before.observed.snapshot.revision)
+        return Report(before.plan, outcome, before.observed.snapshot.revision, verified=True)
 
     def _stale(self, proofs: Proofs) -> list[PathKey]:
         """Return the paths and accounts without a proof that holds and is fresh."""

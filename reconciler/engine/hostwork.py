@@ -89,7 +89,9 @@ class HostWork:
         balance = await driver.issuer_balance()
         if issuer is None or balance is None or balance >= issuer.balance_floor:
             return
-        wanted = issuer.balance_floor * (math.floor((issuer.balance_floor - balance) / issuer.balance_floor) + 1)
+        wanted = issuer.balance_floor * (
+            math.floor((issuer.balance_floor - balance) / issuer.balance_floor) + 1
+        )
         day = self.workspace.clock.now().date()
         # Counted before it is sent: a crash in between costs some of the day's allowance, never money.
         allowed = self.workspace.store.top_up(host, day, wanted, issuer.max_top_up_per_day)

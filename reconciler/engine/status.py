@@ -148,7 +148,7 @@ def programmed(workspace: Workspace, seen: Prospect) -> dict[ManifestKey, Condit
         why = seen.observed.unknown_hosts().get(host) if host else None
         if why is not None:
             key = (loaded.resource.KIND, loaded.resource.name)
-            found[key] = Condition("Programmed", "Unknown", "HostUnknown", f"ShadowHost/{host}: {why}")
+            found[key] = Condition("Programmed", "Unknown", "HostUnknown", why)
     for plane in workspace.manifests.of(ControlPlane):
         found.pop((ControlPlane.KIND, plane.name), None)
     return found

@@ -7,8 +7,9 @@ crash left behind.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.errors import RemoteError
@@ -111,12 +112,18 @@ class AccountProver:
         policies: Mapping[str, Policy],
     ) -> list[PathProof]:
         """Return one proof per model of the account, through its quarantine group; `policies` is by model."""
-        return [
-            await self._prove_model(
-                self._intended(account, account_id, quarantine, model, policies[model]), quarantine
-            )
+        intended = [
+            self._intended(account, account_id, quarantine, model, policies[model])
             for model in account.spec.models
         ]
+        # The first model waits until the binding is effective; the others find it so, and can go together.
+        first = await self._prove_model(intended[0], quarantine, self.settle_delays_s)
+        served = first.link(Link.SERVED)
+        if served is not None and served.reason is Reason.ACCOUNT_MARKED:
+            # Each further probe of a marked account would only prolong the mark.
+            return [first, *(replace(first, key=each.key) for each in intended[1:])]
+        rest = (self._prove_model(each, quarantine, self.settle_delays_s[:2]) for each in intended[1:])
+        return [first, *await asyncio.gather(*rest)]
 
     def _intended(
         self, account: ProviderAccount, account_id: str, quarantine: Quarantine, model: str, policy: Policy
@@ -140,12 +147,16 @@ class AccountProver:
             policy=policy,
         )
 
-    async def _prove_model(self, intended: Intended, quarantine: Quarantine) -> PathProof:
+    async def _prove_model(
+        self, intended: Intended, quarantine: Quarantine, delays_s: Sequence[float]
+    ) -> PathProof:
         proof = PathProof(
             key=intended.key, links=(), host=intended.host, group=intended.group, observed_at=self.clock.now()
         )
         correlation: list[str] = []
-        proof = await self._link(proof, Link.SERVED, lambda: self._served(intended, quarantine, correlation))
+        proof = await self._link(
+            proof, Link.SERVED, lambda: self._served(intended, quarantine, correlation, delays_s)
+        )
         if not correlation or proof.broken is not None:
             return proof
         proof = replace(proof, correlation_id=correlation[0])
@@ -172,7 +183,7 @@ class AccountProver:
         )
 
     async def _served(
-        self, intended: Intended, quarantine: Quarantine, correlation: list[str]
+        self, intended: Intended, quarantine: Quarantine, correlation: list[str], delays_s: Sequence[float]
     ) -> tuple[Verdict, Exchange]:
         asked = {
             "endpoint": "/v1/chat/completions",
@@ -180,8 +191,12 @@ class AccountProver:
             "through": intended.group,
         }
         answer = await self._send(intended, quarantine)
-        for delay_s in self.settle_delays_s:
+        marked = ""
+        for delay_s in delays_s:
             if answer is None or 200 <= answer.status < 300:
+                break
+            marked = await self._marked(intended)
+            if marked:
                 break
             await self.clock.sleep(delay_s)
             answer = await self._send(intended, quarantine)
@@ -192,14 +207,29 @@ class AccountProver:
             return verdict, Exchange(asked, {})
         found = self.driver.correlation(answer.headers, answer.body)
         exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
-        if not 200 <= answer.status < 300:
-            detail = f"status {answer.status}" if answer.status else answer.error
-            message = f"account {intended.key.account} did not serve: {detail}"
-            return judge.broken(Reason.UPSTREAM_REFUSED, message), exchange
-        if found is None:
-            return judge.inconclusive(Reason.NO_CORRELATION, "the answer carried no correlation id"), exchange
-        correlation.append(found)
-        return judge.HOLDS, exchange
+        if 200 <= answer.status < 300 and found is not None:
+            correlation.append(found)
+            return judge.HOLDS, exchange
+        return self._not_served(intended, answer, marked), exchange
+
+    def _not_served(self, intended: Intended, answer: ProbeAnswer, marked: str) -> Verdict:
+        account = intended.key.account
+        if 200 <= answer.status < 300:
+            return judge.inconclusive(Reason.NO_CORRELATION, "the answer carried no correlation id")
+        detail = f"status {answer.status}" if answer.status else answer.error
+        if marked:
+            return judge.broken(
+                Reason.ACCOUNT_MARKED, f"account {account} did not serve ({detail}): {marked}"
+            )
+        return judge.broken(Reason.UPSTREAM_REFUSED, f"account {account} did not serve: {detail}")
+
+    async def _marked(self, intended: Intended) -> str:
+        """Return what the host itself has put on the account, in words; empty when it is healthy."""
+        (account_id,) = intended.accounts
+        marks = await self.driver.marks(account_id)
+        return (
+            "" if marks.healthy else f"the host shows status {marks.status}, {', '.join(marks.reasons)}"[:300]
+        )
 
     async def _send(self, intended: Intended, quarantine: Quarantine) -> ProbeAnswer | None:
         """Send one probe; None when the budget does not allow it."""

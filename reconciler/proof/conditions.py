@@ -99,10 +99,10 @@ def _of(resource: Resource, facts: Facts) -> list[Condition]:
     held = facts.held_back.get(key)
     if held is not None:
         result[1] = Condition("Programmed", "False", "HeldBack", held)
+    found = _ready([*result, clean])
     if isinstance(resource, ShadowGroup):
-        result.append(_degraded(resource, facts))
-    result.append(_ready([*result, clean]))
-    return result
+        result.append(_degraded(resource, facts, serves=found.status == "True"))
+    return [*result, found]
 
 
 def _accepted() -> Condition:
@@ -218,7 +218,11 @@ def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) 
     return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
 
 
-def _degraded(group: ShadowGroup, facts: Facts) -> Condition:
+def _degraded(group: ShadowGroup, facts: Facts, *, serves: bool) -> Condition:
+    if not serves:
+        return Condition(
+            "Degraded", "False", "NotServing", "the group does not serve, which is worse than degraded"
+        )
     for account in facts.manifests.of(ProviderAccount):
         if group.name not in account.spec.groups or account.suspended:
             continue

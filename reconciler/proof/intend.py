@@ -174,8 +174,8 @@ def _configured(
         message = f"revision {under_test.revision} has no enabled route {path.route} for model {path.model}"
         return judge.broken(Reason.NOT_IN_REVISION, message)
     if pool is None or pool.unknown is not None:
-        why = pool.unknown if pool else "not observed"
-        return judge.inconclusive(Reason.HOST_UNKNOWN, f"ShadowHost/{route.shadow_host}: {why}")
+        why = pool.unknown if pool and pool.unknown else "not observed"
+        return judge.inconclusive(Reason.HOST_UNKNOWN, why)
     if pool.group_id is None or pool.group_id != route.shadow_group_id:
         message = (
             f"host {route.shadow_host} has no group {route.shadow_group} with id {route.shadow_group_id}"

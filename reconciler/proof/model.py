@@ -127,7 +127,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SEVERAL_ROWS: "more than one usage row names this request; look at the host's usage log",
     Reason.GRADE_TOO_LOW: "the driver cannot give the demanded grade; lower minimumGrade or use another driver",
     Reason.LEFT_BEHIND: "something temporary is still there; the next run removes it",
-    Reason.ACCOUNT_MARKED: "the host marked the account because of the probe; see the account's state on the host",
+    Reason.ACCOUNT_MARKED: "the host has taken the account out of service: look at its upstream and credential",
 }
 
 

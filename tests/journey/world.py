@@ -1,0 +1,153 @@
+"""A whole embedded stack with the example manifests, driven by the real command line, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from reconciler.cli.options import read_manifests
+from reconciler.cli.stack_spec import stack_spec
+from reconciler.embedded.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
+LEASE_S = "2"
+
+
+@dataclass
+class World:
+    """One stack, one state store and one copy of the manifests under one folder."""
+
+    folder: Path
+    stack: Stack
+    manifests: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, folder: Path) -> World:
+        """Start an empty stack for a copy of the example manifests."""
+        manifests = folder / "manifests"
+        shutil.copytree(ROOT / "manifests", manifests)
+        stack = Stack(folder / "stack", stack_spec(read_manifests([str(manifests)])))
+        stack.start()
+        environ = {
+            **os.environ,
+            **stack.env,
+            "RECONCILE_STACK": str(stack.stack_file),
+            "RECONCILE_STATE": f"sqlite:///{folder}/state/state.db",
+            "RECONCILE_LEASE_SECONDS": LEASE_S,
+        }
+        return cls(folder, stack, manifests, environ)
+
+    def stop(self) -> None:
+        self.stack.stop()
+
+    def command(self, *arguments: str) -> list[str]:
+        return [*RECONCILE, *arguments]
+
+    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run one command; assert its exit code unless `code` is None."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=110,
+        )
+        if code is not None:
+            assert done.returncode == code, (
+                f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def json(self, *arguments: str, code: int | None = 0) -> Any:
+        """Run one command with -o json and return what it printed."""
+        return json.loads(self.run(*arguments, "-o", "json", code=code).stdout)
+
+    def apply(self, *arguments: str, code: int | None = 0) -> Any:
+        return self.json("apply", str(self.manifests), "-q", *arguments, code=code)
+
+    def verify(self, code: int | None = 0) -> dict[str, Any]:
+        """Verify everything, and return the items by KIND/NAME."""
+        return items(self.json("verify", str(self.manifests), "-q", code=code))
+
+    def url(self, part: str) -> str:
+        return self.stack.endpoints[f"embedded://{part}"]
+
+    def edit(self, file: str, before: str, after: str) -> None:
+        """Replace one text in one manifest file, which must stand in it."""
+        path = self.manifests / file
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after, 1))
+
+    def host(self, name: str) -> HostAdmin:
+        return HostAdmin(self.url(name), self.environ[f"RECONCILE_SECRET_{name.upper()}_ADMIN"])
+
+    def snapshot(self) -> Any:
+        token = self.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
+        answer = httpx.get(
+            f"{self.url('gateway')}/api/v1/snapshot", headers={"authorization": f"Bearer {token}"}
+        )
+        return answer.raise_for_status().json()
+
+
+@dataclass(frozen=True)
+class HostAdmin:
+    """The admin API of one embedded host, as an operator's hand would use it."""
+
+    url: str
+    key: str
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = httpx.request(
+            method, f"{self.url}/api/v1/admin{path}", json=body, headers={"x-api-key": self.key}, timeout=10
+        )
+        return answer.raise_for_status().json().get("data")
+
+    def list(self, path: str) -> list[Any]:
+        separator = "&" if "?" in path else "?"
+        found = self.call("GET", f"{path}{separator}page_size=1000")["items"]
+        assert isinstance(found, list)
+        return found
+
+    def account(self, name: str) -> Any:
+        return next(each for each in self.list("/accounts") if each["name"] == name)
+
+    def group(self, name: str) -> Any:
+        return next(each for each in self.list("/groups") if each["name"] == name)
+
+    def keys(self) -> list[Any]:
+        issuer = next(each for each in self.list("/users") if each["email"] == "reconciler@example.com")
+        return self.list(f"/users/{issuer['id']}/api-keys")
+
+    def faults(self, *faults: Mapping[str, Any]) -> None:
+        httpx.put(f"{self.url}/__control/faults", json={"faults": list(faults)}).raise_for_status()
+
+
+def items(document: Any) -> dict[str, Any]:
+    """Return status items by KIND/NAME."""
+    return {f"{item['kind']}/{item['metadata']['name']}": item["status"] for item in document["items"]}
+
+
+def condition(status: Any, of_type: str) -> Any:
+    return next(each for each in status["conditions"] if each["type"] == of_type)
+
+
+def not_ready(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return KIND/NAME -> reason of everything that is not Ready."""
+    return {
+        name: condition(status, "Ready")["reason"]
+        for name, status in found.items()
+        if condition(status, "Ready")["status"] != "True"
+    }
