@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from reconciler.errors import RemoteError
-from reconciler.hosts.contract import HostDriver, NormalizeContext, Refs, Secrets
+from reconciler.hosts.contract import ErrorRow, HostDriver, NormalizeContext, Refs, Secrets, UsageRow
 from reconciler.manifest import GatewayKey, Location, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.diff import compare
@@ -210,6 +210,35 @@ class Bench(ABC):
         """Return what the planner would find."""
         assert seen is not None
         return compare(self.desired(manifest)[0], seen)
+
+    async def asked(self, manifest: GatewayKey, model: str = "shadow-small") -> str:
+        """Ask with a key until the host's caches let it through; return the correlation id of the answer."""
+        for attempt in range(30):
+            response = await self.ask(self.key_value(manifest), model, f"probe {self.suffix} {attempt}")
+            if response.status_code == 200:
+                found = self.driver.correlation(response.headers, response.content)
+                assert found is not None
+                return found
+            await self.pass_time(0.2)
+        raise AssertionError("the host serves nothing")
+
+    async def rows(self, correlation_id: str) -> list[UsageRow]:
+        """Return the usage rows of a request, waiting a while for the first."""
+        for _ in range(50):
+            found = await self.driver.usage(correlation_id)
+            if found:
+                return found
+            await self.pass_time(0.1)
+        return []
+
+    async def error_rows(self, correlation_id: str) -> list[ErrorRow]:
+        """Return the error rows of a request, waiting a while for the first."""
+        for _ in range(50):
+            found = await self.driver.errors(correlation_id)
+            if found:
+                return found
+            await self.pass_time(0.1)
+        return []
 
     async def take_away(self) -> None:
         self.faults.rules.clear()

@@ -122,7 +122,7 @@ def works_then_answers(status: int, body: Any) -> Act:
     return act
 
 
-def edits(change: Callable[[Any], None]) -> Act:
+def edits(change: Callable[[Any], object]) -> Act:
     """Do the work, and let `change` alter the JSON of the answer."""
 
     async def act(inner: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:

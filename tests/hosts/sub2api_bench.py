@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 
 from reconciler.embedded.clock import ManualClock
-from reconciler.embedded.faults import UPSTREAM_KINDS
 from reconciler.embedded.host import HostSecrets, HostSettings, create_host_app
 from reconciler.embedded.upstream import UpstreamSettings, create_upstream_app
 from reconciler.hosts.contract import HostDriver
@@ -155,20 +154,37 @@ class Sub2apiBench(Bench):
         await self._hand.aclose()
 
 
+class Upstreams(httpx.AsyncBaseTransport):
+    """The upstream app for every host name, except those that are told to fail."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = httpx.ASGITransport(app)
+        self.failing: dict[str, int] = {}
+        """Host name -> status that it answers everything with."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if (status := self.failing.get(request.url.host)) is not None:
+            return httpx.Response(
+                status, json={"error": {"message": f"upstream says {status}"}}, request=request
+            )
+        return await self._app.handle_async_request(request)
+
+
 class EmbeddedBench(Sub2apiBench):
     """The embedded host, in this process and in made-up time."""
 
     def __init__(self, **settings: Any) -> None:
         self.host_clock = ManualClock()
-        self.upstream_app = create_upstream_app(
+        upstream = create_upstream_app(
             UpstreamSettings(keys=(CREDENTIAL, "canary-upstream-key-2", "canary-foreign-key-1")),
             self.host_clock,
         )
+        self.upstreams = Upstreams(upstream)
         self.app = create_host_app(
             settings=HostSettings(probe_responses=False, **settings),
             clock=self.host_clock,
             secrets=HostSecrets(admin_api_key=ADMIN_KEY),
-            upstream=httpx.ASGITransport(self.upstream_app),
+            upstream=self.upstreams,
         )
         super().__init__(
             "http://embedded.test", ADMIN_KEY, "http://upstream.test/v1", httpx.ASGITransport(self.app)
@@ -178,9 +194,9 @@ class EmbeddedBench(Sub2apiBench):
         self.host_clock.advance(seconds)
 
     def failing_upstream(self, status: int) -> str:
-        order = {"kind": "status", "status": status, "message": f"upstream says {status}"}
-        self.upstream_app.faults.replace({"faults": [order]}, UPSTREAM_KINDS)
-        return self.upstream
+        name = f"answers-{status}.test"
+        self.upstreams.failing[name] = status
+        return f"http://{name}/v1"
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.host_clock.now(), UTC)

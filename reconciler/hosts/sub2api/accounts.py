@@ -237,20 +237,18 @@ class Accounts:
         with shape("an account", self._api.where):
             status, schedulable = text(raw, "status"), bool(raw["schedulable"])
         paused = fields.get("paused")
-        if fields.get("marked") is False and status == "error":
-            raw = await self._act(path, "clear-error", {})
-            status, schedulable = text(raw, "status"), bool(raw["schedulable"])
-            if not schedulable and not paused:
-                # The host's own mark took it out of scheduling, and clearing the mark does not put it back.
-                raw = await self._act(path, "schedulable", {"schedulable": True})
-                schedulable = True
         if paused is True and status == "error":
+            # Out of scheduling already, but by the host; only this status says that a person wants it so.
             return self._api.record(await self._api.put(path, {"status": "inactive"}), "a paused account")
-        if paused is False and status == "inactive":
-            raw = self._api.record(await self._api.put(path, {"status": "active"}), "a resumed account")
-            status, schedulable = text(raw, "status"), bool(raw["schedulable"])
-        if paused is not None and status == "active" and schedulable is paused:
-            raw = await self._act(path, "schedulable", {"schedulable": not paused})
+        repairing = fields.get("marked") is False and status == "error"
+        if repairing or (paused is False and status == "inactive"):
+            # A PUT of the status would leave a block in the host's memory for two minutes; this lifts it as well.
+            raw = await self._act(path, "clear-error", {})
+            status, schedulable = "active", bool(raw["schedulable"])
+        # The host's own mark took it out of scheduling, and clearing the mark does not put it back.
+        wanted = not paused if paused is not None else schedulable or repairing
+        if status == "active" and schedulable != wanted:
+            raw = await self._act(path, "schedulable", {"schedulable": wanted})
         return raw
 
     async def _act(self, path: str, action: str, body: Json) -> Json:
