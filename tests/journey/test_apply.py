@@ -45,7 +45,10 @@ def _everything(world: World) -> object:
             sorted((each["id"], each["name"], tuple(each["group_ids"])) for each in host.list("/accounts"))
             for host in hosts
         ],
-        [sorted((each["id"], each["name"], each["group_id"]) for each in host.keys()) for host in hosts],
+        [
+            sorted((each["id"], each["name"], each["group_id"]) for each in host.issued_keys())
+            for host in hosts
+        ],
     )
 
 
@@ -62,7 +65,7 @@ def test_nothing_temporary_is_left_on_the_hosts(applied: World) -> None:
     for name in ("east", "west"):
         host = applied.host(name)
         assert [each["name"] for each in host.list("/groups") if "quarantine" in each["name"]] == []
-        assert [each["name"] for each in host.keys() if "Quarantine" in each["name"]] == []
+        assert [each["name"] for each in host.issued_keys() if "Quarantine" in each["name"]] == []
 
 
 def test_secrets_are_in_no_output_and_in_no_file_of_the_store(applied: World) -> None:
@@ -70,7 +73,7 @@ def test_secrets_are_in_no_output_and_in_no_file_of_the_store(applied: World) ->
     told_more = applied.run("describe", "Route/chat-east", "-o", "json")
     shown = told.stdout + told.stderr + told_more.stdout
     secrets = [value for name, value in applied.environ.items() if name.startswith("RECONCILE_SECRET_")]
-    keys = [each["key"] for name in ("east", "west") for each in applied.host(name).keys()]
+    keys = [each["key"] for name in ("east", "west") for each in applied.host(name).issued_keys()]
     stored = b"".join(path.read_bytes() for path in (applied.folder / "state").rglob("*") if path.is_file())
 
     assert secrets
