@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from reconciler.gateway import json_logs
 from reconciler.gateway.contract import StorageUnavailable
+from reconciler.gateway.dataplane.upstream import UPSTREAMS
 from reconciler.gateway.endpoints import EndpointPolicy, InvalidPattern
 from reconciler.gateway.keys import UnusableKeyFile, read_private
 from reconciler.gateway.server import Listen, run
@@ -19,6 +20,7 @@ from reconciler.gateway.settings import Settings
 from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema
 
 DATABASE_VARIABLE = "RECONCILE_GATEWAY_DATABASE_URL"
+REDIS_VARIABLE = "RECONCILE_GATEWAY_REDIS_URL"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +69,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"SQLAlchemy URL; or ${DATABASE_VARIABLE}; else SQLite",
     )
+    parser.add_argument(
+        "--redis-url-file",
+        type=Path,
+        metavar="FILE",
+        help=f"redis://HOST:PORT/DB for runtime state shared by many processes; or ${REDIS_VARIABLE}; else memory",
+    )
+    parser.add_argument(
+        "--upstream", default="pool", choices=sorted(UPSTREAMS), help="client towards the hosts (pool)"
+    )
     parser.add_argument("--master-key-file", type=Path, metavar="FILE", help="32 bytes in base64, mode 0600")
     parser.add_argument(
         "--allowed-endpoints",
@@ -101,7 +112,9 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(
         data=options.data,
         tokens_file=options.tokens_file,
-        database_url=_database_url(options.database_url_file),
+        database_url=_secret_url(options.database_url_file, DATABASE_VARIABLE),
+        redis_url=_secret_url(options.redis_url_file, REDIS_VARIABLE),
+        upstream=options.upstream,
         master_key_file=options.master_key_file,
         policy=EndpointPolicy.parse(options.allowed_endpoints),
         replica=options.replica,
@@ -110,10 +123,11 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _database_url(file: Path | None) -> str | None:
+def _secret_url(file: Path | None, variable: str) -> str | None:
+    """Return a URL that may hold a password: from a file, else from the environment, else None."""
     if file is not None:
         return read_private(file).decode().strip()
-    return os.environ.get(DATABASE_VARIABLE) or None
+    return os.environ.get(variable) or None
 
 
 def _listen(options: argparse.Namespace) -> Listen:

@@ -18,14 +18,16 @@ from reconciler.gateway.contract import StorageUnavailable, UpstreamClient
 from reconciler.gateway.control.app import create_control_app
 from reconciler.gateway.control.auth import Credentials
 from reconciler.gateway.control.context import Context
-from reconciler.gateway.dataplane.app import create_data_plane
-from reconciler.gateway.dataplane.upstream.kept import AiohttpUpstream
+from reconciler.gateway.dataplane.app import DataPlane, create_data_plane
+from reconciler.gateway.dataplane.upstream import create_upstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
 from reconciler.gateway.keys import Keys, load_master_key
 from reconciler.gateway.revisions import Revisions
+from reconciler.gateway.runtime.backend import RuntimeBackend
 from reconciler.gateway.runtime.memory import MemoryBackend
 from reconciler.gateway.runtime.plane import Runtime
+from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.gateway.settings import Settings
 from reconciler.gateway.storage import Storage
 from reconciler.gateway.storage.changes import Changes
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 class Gateway:
     """An ASGI application, and what the process around it wants to know."""
 
-    data_plane: ASGIApp
+    data_plane: DataPlane
     control: ASGIApp
     health: ASGIApp
     revisions: Revisions
@@ -79,18 +81,18 @@ async def open_gateway(settings: Settings, *, now: Now = utc_now) -> AsyncIterat
         revisions = Revisions(storage, keys, threads, replica=settings.replica or _process_name())
         await revisions.refresh()
         stack.push_async_callback(_leave, revisions)
-        backend = MemoryBackend(path=settings.data / "runtime.json", clock=lambda: now().timestamp())
+        backend = await _open_backend(settings, now)
         stack.push_async_callback(backend.aclose)
         decisions = BatchedLog(storage.logs)
         stack.push_async_callback(decisions.aclose)
-        upstream = AiohttpUpstream()
+        upstream = create_upstream(settings.upstream)
         stack.push_async_callback(upstream.aclose)
         runtime = Runtime(backend)
         tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=now)
         context = Context(storage, threads, keys, revisions, tokens, runtime, settings.policy, now)
         gateway = _assemble(context, runtime, decisions, upstream, credentials)
         follow = revisions.run(Changes(storage.database), runtime.in_flight)
-        async with _running(follow, _tidy(context, backend, settings)):
+        async with _running(follow, _tidy(context, gateway.data_plane, settings)):
             yield gateway
 
 
@@ -102,15 +104,17 @@ def _assemble(
     credentials: Credentials,
 ) -> Gateway:
     registry = CollectorRegistry()
+    data_plane = create_data_plane(
+        revisions=context.revisions,
+        runtime=runtime,
+        upstream=upstream,
+        log=decisions,
+        tokens=context.tokens,
+        clock=lambda: context.now().timestamp(),
+    )
+    registry.register(data_plane.collector())
     gateway = Gateway(
-        data_plane=create_data_plane(
-            revisions=context.revisions,
-            runtime=runtime,
-            upstream=upstream,
-            log=decisions,
-            tokens=context.tokens,
-            clock=lambda: context.now().timestamp(),
-        ),
+        data_plane=data_plane,
         control=create_control_app(context, credentials, registry),
         health=create_health_app(context.revisions, registry, draining=lambda: gateway.draining),
         revisions=context.revisions,
@@ -132,14 +136,21 @@ async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _tidy(context: Context, backend: MemoryBackend, settings: Settings) -> None:
+async def _open_backend(settings: Settings, now: Now) -> RuntimeBackend:
+    """Return where the runtime plane lives: Redis when there is one to share it, else this process."""
+    if settings.redis_url is not None:
+        return await RedisBackend.open(settings.redis_url, clock=lambda: now().timestamp())
+    return MemoryBackend(path=settings.data / "runtime.json", clock=lambda: now().timestamp())
+
+
+async def _tidy(context: Context, data_plane: DataPlane, settings: Settings) -> None:
     """Keep what grows within bounds, for ever."""
     logs = context.storage.logs
     while True:
         await asyncio.sleep(TIDY_S)
         try:
-            await backend.sweep()
-            await backend.save()
+            await data_plane.sweep()
+            await data_plane.runtime.backend.save()
             await context.run(logs.tidy, keep_for=settings.keep_logs_for, keep_rows=settings.keep_log_rows)
         except (StorageUnavailable, OSError) as error:
             log.warning("tidying failed, it is tried again", extra={"error": str(error)})

@@ -19,6 +19,10 @@ class Settings:
     """None: SQLite in the data folder. May hold a password."""
     master_key_file: Path | None = None
     """None: `master.key` in the data folder, made at the first start. Replicas of one database share one key."""
+    redis_url: str | None = field(default=None, repr=False)
+    """Runtime state shared by many processes; None: in this process' memory. May hold a password."""
+    upstream: str = "pool"
+    """Client towards the hosts: a name in `dataplane.upstream.UPSTREAMS`."""
     policy: EndpointPolicy = field(default_factory=EndpointPolicy)
     replica: str = ""
     """Name of this process among the replicas; empty: host name and process id."""

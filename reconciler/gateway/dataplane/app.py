@@ -17,6 +17,8 @@ from reconciler.gateway.dataplane.errors import Problem, Protocol
 from reconciler.gateway.dataplane.exchange import Exchange
 from reconciler.gateway.dataplane.headers import Headers, find
 from reconciler.gateway.dataplane.inbound import Receive, Scope, Send
+from reconciler.gateway.dataplane.metrics import Counts, DataPlaneCollector
+from reconciler.gateway.dataplane.rows import expired
 from reconciler.gateway.dataplane.settings import DataPlaneSettings
 from reconciler.gateway.runtime.plane import Runtime
 
@@ -42,8 +44,18 @@ class DataPlane:
         self.log = log
         self.tokens = tokens
         self.settings = settings
+        self.counts = Counts()
         self.clock = clock
         self.monotonic = monotonic
+
+    def collector(self) -> DataPlaneCollector:
+        """Return what shows the data plane's numbers in a Prometheus registry."""
+        return DataPlaneCollector(self.counts, self.runtime, self.revisions, self.log)
+
+    async def sweep(self) -> None:
+        """Forget what has expired of the runtime plane, with an audit row each; call it every half minute or so."""
+        for namespace, binding in await self.runtime.backend.sweep():
+            expired(self.log, self.counts, binding, namespace=namespace, now=self.clock())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]

@@ -48,6 +48,7 @@ class Exchange:
         self._send = send
         self._started = plane.monotonic()
         self._at = plane.clock()
+        self._status = CLIENT_CLOSED
         self._admitted = False
         self._attempts: list[JsonObject] = []
         self._attempt_began: float | None = None
@@ -193,6 +194,7 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head of the answer."""
         self.head_sent = True
+        self._status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send_body(self, body: bytes, *, more: bool) -> None:
@@ -229,6 +231,7 @@ class Exchange:
         self.row.duration_ms = self._since(self._started)
 
     async def _finish(self) -> None:
+        self._count()
         if self._row is None or self.caller is None:
             return
         if not self._row_stored:
@@ -238,3 +241,10 @@ class Exchange:
         if self._admitted:
             limit = self.caller.key.limits.concurrent_requests
             await self.plane.runtime.backend.leave(self.caller.key.name, concurrent=limit)
+
+    def _count(self) -> None:
+        counts, path = self.plane.counts, self.endpoint.path
+        counts.requests[path, self._status] += 1
+        counts.durations[path].add(self.plane.monotonic() - self._started)
+        for attempt in self._attempts:
+            counts.attempts[attempt["route_id"], attempt["failure_class"] or "served"] += 1

@@ -43,7 +43,7 @@ class Failover:
         self._inbound = inbound
         self._index = caller.revision.configuration.index
         self._tried: frozenset[str] = frozenset()
-        self._trail = Trail(self._plane.log, exchange.row, self._plane.clock)
+        self._trail = Trail(self._plane.log, self._plane.counts, exchange.row, self._plane.clock)
         self._left: tuple[str, str] | None = None
         """Route and failure class of the attempt before this one."""
         name = group_for(self._index, caller.key, inbound.model)

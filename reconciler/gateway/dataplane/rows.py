@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.gateway.contract import DecisionLog, DecisionRow, JsonObject
-from reconciler.gateway.runtime.backend import BindingKey
+from reconciler.gateway.dataplane.metrics import Counts
+from reconciler.gateway.runtime.backend import Binding, BindingKey
 from reconciler.gateway.runtime.plane import rfc3339
 
 
@@ -16,10 +17,13 @@ class Trail:
     failover: from_route_id, to_route_id (None: nothing was left), cause and the binding's key (session None: none).
     """
 
-    __slots__ = ("_clock", "_log", "_row")
+    __slots__ = ("_clock", "_counts", "_log", "_row")
 
-    def __init__(self, log: DecisionLog, row: DecisionRow, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, log: DecisionLog, counts: Counts, row: DecisionRow, clock: Callable[[], float]
+    ) -> None:
         self._log = log
+        self._counts = counts
         self._row = row
         self._clock = clock
 
@@ -28,6 +32,7 @@ class Trail:
     ) -> None:
         """Add a row to the sticky audit."""
         row = self._row
+        self._counts.sticky[key.logical_group, event] += 1
         self._log.audit(
             "sticky",
             {
@@ -49,6 +54,7 @@ class Trail:
     def failover(self, left: str, to: str | None, cause: str) -> None:
         """Add a failover event."""
         row = self._row
+        self._counts.failovers[row.logical_group, cause] += 1
         event: JsonObject = {
             "at": rfc3339(self._clock()),
             "request_id": row.request_id,
@@ -64,3 +70,22 @@ class Trail:
             "probe": row.probe,
         }
         self._log.audit("failover", event)
+
+
+def expired(log: DecisionLog, counts: Counts, binding: Binding, *, namespace: str | None, now: float) -> None:
+    """Add the audit row of a binding that a sweep found expired; no request belongs to it."""
+    counts.sticky[binding.key.logical_group, "expire"] += 1
+    log.audit(
+        "sticky",
+        {
+            "at": rfc3339(now),
+            "request_id": None,
+            "event": "expire",
+            "cause": "sweep",
+            **binding.key._asdict(),
+            "route_id": binding.route,
+            "previous_route_id": None,
+            "namespace": namespace,
+            "probe": None,
+        },
+    )

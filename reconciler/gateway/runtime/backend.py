@@ -125,6 +125,9 @@ class RuntimeBackend(Protocol):
     async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
         """Give back what `admit` counted as concurrent."""
 
+    def peek(self) -> Sequence[RouteHealth]:
+        """Return what this process knows of real traffic's health, without asking anybody; in no order."""
+
     async def health(self, namespace: str | None = None) -> Sequence[RouteHealth]:
         """Return every health that differs from a fresh one, sorted by key."""
 
@@ -144,6 +147,9 @@ class RuntimeBackend(Protocol):
 
     async def sweep(self) -> Sequence[tuple[str | None, Binding]]:
         """Remove expired bindings and stale health; return the bindings removed, each once among all replicas."""
+
+    async def save(self) -> None:
+        """Keep what a crash should not lose. Raises OSError."""
 
     async def aclose(self) -> None:
         """Persist what should survive a restart and let go of connections."""

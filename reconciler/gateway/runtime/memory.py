@@ -179,6 +179,10 @@ class MemoryBackend:
     async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
         self._allowances.leave(managed_key, concurrent=concurrent)
 
+    def peek(self) -> Sequence[RouteHealth]:
+        now = self._clock()
+        return [shown(key, health, now) for key, health in self._real.health.items()]
+
     async def health(self, namespace: str | None = None) -> Sequence[RouteHealth]:
         now = self._clock()
         return [shown(key, health, now) for key, health in sorted(self._existing(namespace).health.items())]

@@ -286,6 +286,10 @@ class RedisBackend:
         else:
             self._mirror[key] = health
 
+    def peek(self) -> Sequence[RouteHealth]:
+        now = self._clock()
+        return [shown(key, health, now) for key, health in self._mirror.items()]
+
     async def health(self, namespace: str | None = None) -> Sequence[RouteHealth]:
         async def shared() -> Sequence[RouteHealth]:
             now = self._clock()
@@ -426,6 +430,9 @@ class RedisBackend:
         self._version = version
         self._mirror.clear()
         self._mirror.update(known)
+
+    async def save(self) -> None:
+        """Nothing to do: Redis holds it."""
 
     async def aclose(self) -> None:
         if self._polling is not None:
