@@ -142,7 +142,8 @@ class Stack:
         with (home / "log").open("ab") as log:
             self.children[part.name] = subprocess.Popen(  # noqa: S603 - our own modules, by our own interpreter
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=_die_with_parent, env=_child_environment(),
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs in this process
+                env=_child_environment(),
             )  # fmt: skip
 
     def _command(self, part: Part, home: Path) -> list[str]:

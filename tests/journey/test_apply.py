@@ -40,9 +40,9 @@ def _everything(world: World) -> object:
     hosts = [world.host(name) for name in ("east", "west")]
     return (
         world.snapshot()["revision"],
-        [sorted(each["id"] for each in host.list("/groups")) for host in hosts],
+        [sorted(each["id"] for each in host.rows("/groups")) for host in hosts],
         [
-            sorted((each["id"], each["name"], tuple(each["group_ids"])) for each in host.list("/accounts"))
+            sorted((each["id"], each["name"], tuple(each["group_ids"])) for each in host.rows("/accounts"))
             for host in hosts
         ],
         [
@@ -64,7 +64,7 @@ def test_nothing_temporary_is_left_on_the_hosts(applied: World) -> None:
 
     for name in ("east", "west"):
         host = applied.host(name)
-        assert [each["name"] for each in host.list("/groups") if "quarantine" in each["name"]] == []
+        assert [each["name"] for each in host.rows("/groups") if "quarantine" in each["name"]] == []
         assert [each["name"] for each in host.issued_keys() if "Quarantine" in each["name"]] == []
 
 
@@ -93,7 +93,7 @@ def test_plan_changes_nothing_and_says_2_when_changes_are_pending(empty: World) 
     done = empty.run("plan", str(empty.manifests), "--detailed-exitcode", code=2)
 
     assert "30 to create" in done.stderr + done.stdout
-    assert [each["name"] for each in empty.host("east").list("/groups")] == ["default"]
+    assert [each["name"] for each in empty.host("east").rows("/groups")] == ["default"]
     assert empty.snapshot()["revision"] == 1
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -43,9 +43,9 @@ def test_the_controller_applies_serves_status_corrects_drift_and_stops_cleanly(e
         try:
             assert httpx.get(f"{url}/healthz").status_code == 200
             eventually("ready", lambda: httpx.get(f"{url}/readyz").status_code == 200)
-            found = items(httpx.get(f"{url}/api/v1/status").json())
-            assert len(found) == 30
-            assert not_ready(found) == {}
+            status = items(httpx.get(f"{url}/api/v1/status").json())
+            assert len(status) == 30
+            assert not_ready(status) == {}
 
             host = empty.host("east")
             account = host.account("east-beta")
@@ -73,7 +73,7 @@ def test_up_serves_until_told_to_stop_and_leaves_no_process(tmp_path: Path, numb
 
     assert not any(Path(f"/proc/{pid}").exists() for pid in body["pids"].values())
     assert not stack.exists()
-    assert oct(os.stat(tmp_path / "stack" / "env").st_mode)[-3:] == "600"
+    assert stat.S_IMODE((tmp_path / "stack" / "env").stat().st_mode) == 0o600
 
 
 def test_up_keeps_ports_and_secrets_over_a_restart(empty: World) -> None:

@@ -54,9 +54,9 @@ def assert_nothing_twice(world: World) -> None:
     assert len(configuration["routes"]) == 5
     for name, groups, accounts, keys in (("east", 2, 3, 2), ("west", 2, 2, 2)):
         host = world.host(name)
-        ours = [each for each in host.list("/groups") if each["description"].startswith("reconcile:")]
+        ours = [each for each in host.rows("/groups") if each["description"].startswith("reconcile:")]
         assert Counter(each["name"] for each in ours).most_common(1)[0][1] == 1
         assert len(ours) == groups
-        assert len(host.list("/accounts")) == accounts
+        assert len(host.rows("/accounts")) == accounts
         assert len(host.issued_keys()) == keys
-        assert all(each["group_ids"] for each in host.list("/accounts"))
+        assert all(each["group_ids"] for each in host.rows("/accounts"))

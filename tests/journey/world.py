@@ -116,21 +116,21 @@ class HostAdmin:
         )
         return answer.raise_for_status().json().get("data")
 
-    def list(self, path: str) -> list[Any]:
+    def rows(self, path: str) -> list[Any]:
         separator = "&" if "?" in path else "?"
         found = self.call("GET", f"{path}{separator}page_size=1000")["items"]
         assert isinstance(found, list)
         return found
 
     def account(self, name: str) -> Any:
-        return next(each for each in self.list("/accounts") if each["name"] == name)
+        return next(each for each in self.rows("/accounts") if each["name"] == name)
 
     def group(self, name: str) -> Any:
-        return next(each for each in self.list("/groups") if each["name"] == name)
+        return next(each for each in self.rows("/groups") if each["name"] == name)
 
     def issued_keys(self) -> list[Any]:
-        issuer = next(each for each in self.list("/users") if each["email"] == "reconciler@example.com")
-        return self.list(f"/users/{issuer['id']}/api-keys")
+        issuer = next(each for each in self.rows("/users") if each["email"] == "reconciler@example.com")
+        return self.rows(f"/users/{issuer['id']}/api-keys")
 
     def faults(self, *faults: Mapping[str, Any]) -> None:
         httpx.put(f"{self.url}/__control/faults", json={"faults": list(faults)}).raise_for_status()
