@@ -62,7 +62,12 @@ GROUP_SETTINGS: tuple[Setting, ...] = (
         "rateMultiplier",
         "rate_multiplier",
         1.0,
-        {"type": "number", "minimum": 0.0001, "description": "Price factor of the group; four decimals."},
+        {
+            "type": "number",
+            "minimum": 0.0001,
+            "maximum": 100_000,
+            "description": "Price factor of the group; four decimals.",
+        },
         read=decimals(4),
     ),
     Setting(
