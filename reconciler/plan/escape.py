@@ -19,11 +19,10 @@ def plain(text: str, limit: int = MAX_VALUE) -> str:
 
 
 def _visible(char: str) -> str:
-    # Cc: control characters; Cf: bidirectional overrides, zero-width signs; Zl, Zp: line and paragraph separators;
+    # Cc: control characters; Cf: bidirectional overrides, zero-width signs; Zl, Zp, Zs: separators, all kinds of space;
     # Cs: lone surrogates; Co, Cn: private and unassigned.
-    if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"):
-        return f"\\u{{{ord(char):04x}}}"
-    return char
+    hidden = unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Zs", "Cs", "Co", "Cn")
+    return f"\\u{{{ord(char):04x}}}" if hidden and char != " " else char
 
 
 def code(text: str, limit: int = MAX_VALUE) -> str:

@@ -24,7 +24,7 @@ def to_markdown(plan: Plan, refusals: Sequence[Refusal] = (), *, limit: int = MA
     ordered = sorted(plan.pending(), key=lambda change: RISK_ORDER.index(change.risk))
     page = _Page(limit)
     page.block(["### Routing plan", "", sentence(headline(plan)), ""])
-    page.rows(_refusal_head(), refusals, _refusal_line, ())
+    page.rows(_REFUSAL_HEAD, refusals, _refusal_line, ("",))
     page.rows(_warning_head(plan), plan.warnings, lambda warning: f"- {sentence(warning)}", ("",))
     page.rows(_IMPACT_HEAD, plan.impact, _impact_line, ("",))
     page.rows(_CHANGES_HEAD, ordered, _change_line, ("",))
@@ -81,18 +81,15 @@ class _Page:
         return "\n".join(self._lines) + "\n"
 
 
-def _refusal_head() -> Sequence[str]:
-    return ("**Apply will refuse this plan** unless the flag is given:", "")
-
-
 def _refusal_line(refusal: Refusal) -> str:
     return f"- {sentence(refusal.message)} ({code(refusal.flag)})"
 
 
 def _warning_head(plan: Plan) -> Sequence[str]:
-    return ("", f"**{len(plan.warnings)} warning{'s' if len(plan.warnings) != 1 else ''}**", "")
+    return (f"**{len(plan.warnings)} warning{'s' if len(plan.warnings) != 1 else ''}**", "")
 
 
+_REFUSAL_HEAD = ("**Apply will refuse this plan** unless the flag is given:", "")
 _IMPACT_HEAD = (
     "#### Who serves what",
     "",

@@ -56,7 +56,16 @@ _RULES = (
         "somebody else's object is changed",
     ),
     _Rule(lambda c, models, to: c.action is Action.ADOPT, Risk.MEDIUM, "somebody else's object becomes ours"),
-    _Rule(lambda c, models, to: bool(models & to.moved), Risk.MEDIUM, "it changes who serves {models}"),
+    _Rule(
+        lambda c, models, to: c.key.plane == CONTROL and bool(models & to.moved),
+        Risk.MEDIUM,
+        "it changes who serves {models}",
+    ),
+    _Rule(
+        lambda c, models, to: c.action is Action.CREATE and c.key.kind == "ProviderAccount" and bool(models),
+        Risk.MEDIUM,
+        "it will share in serving {models}, once it is proved by itself",
+    ),
     _Rule(
         lambda c, models, to: c.action is Action.UPDATE and "logical_groups" in fields_named(c.fields),
         Risk.MEDIUM,
@@ -91,7 +100,7 @@ def assess(change: Change, models: frozenset[str], to: Routing) -> Change:
     `models` are the public models that go through the object before or after the plan.
     """
     rule = next(rule for rule in _RULES if rule.holds(change, models, to))
-    shown = frozenset(change.serves) or models & (to.lost | to.moved)
+    shown = frozenset(change.serves) or models & (to.lost | to.moved) or models
     why = rule.why.format(models=_few(sorted(shown)))
     return replace(change, risk=rule.risk, reason="; ".join(part for part in (change.reason, why) if part))
 
