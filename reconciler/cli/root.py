@@ -10,6 +10,8 @@ import click
 from reconciler import __version__
 from reconciler.cli.apply import apply
 from reconciler.cli.controller import controller
+from reconciler.cli.host import host
+from reconciler.cli.import_ import import_
 from reconciler.cli.plan import plan
 from reconciler.cli.stack import demo, up
 from reconciler.cli.status import describe, get
@@ -54,7 +56,20 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = debug
 
 
-for command in (apply, controller, demo, describe, get, plan, schema, up, validate, verify):
+for command in (
+    apply,
+    controller,
+    demo,
+    describe,
+    get,
+    host,
+    import_,
+    plan,
+    schema,
+    up,
+    validate,
+    verify,
+):
     cli.add_command(command)
 
 

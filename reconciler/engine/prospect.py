@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.engine.adoption import with_adopted_names
 from reconciler.engine.desire import Knowledge, by_key, desired_in_control_plane, desired_on_hosts, host_of
 from reconciler.engine.observe import Observed, observe
 from reconciler.engine.values import Values, remembered
@@ -37,6 +38,7 @@ async def look(workspace: Workspace, values: Values | None = None) -> Prospect:
     """
     inventory = workspace.store.inventory()
     observed = await observe(workspace, inventory)
+    observed = replace(observed, planes=with_adopted_names(observed.planes, workspace.manifests))
     return prospect(workspace, observed, inventory, knowledge_of(workspace, values))
 
 

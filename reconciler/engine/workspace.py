@@ -107,6 +107,27 @@ async def open_workspace(manifests: ManifestSet, store: Store, options: Options)
         yield Workspace(manifests, store, keyring, options, endpoints, reader, plane, drivers, sender)
 
 
+@asynccontextmanager
+async def open_host(
+    name: str, manifests: ManifestSet, store: Store, options: Options
+) -> AsyncIterator[HostDriver]:
+    """Open the connection to one ShadowHost alone. Raises InvalidInput when there is no such manifest."""
+    if (loaded := manifests.find(ShadowHost.KIND, name)) is None or not isinstance(
+        loaded.resource, ShadowHost
+    ):
+        known = ", ".join(host.name for host in manifests.of(ShadowHost)) or "none"
+        raise InvalidInput(f"no ShadowHost {name!r} in the manifests", hint=f"there are: {known}")
+    installation = store.installation()
+    keyring = Keyring(installation.id, installation.key)
+    reader = options.reader or SecretReader(options.policy.secrets)
+    endpoints = resolve_endpoints(manifests, options.stack)
+    driver = _open_host(loaded.resource, endpoints, reader, keyring, options)
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
 def _open_plane(
     plane: ControlPlane, endpoints: Mapping[str, str], reader: SecretReader, options: Options
 ) -> ControlPlaneClient:

@@ -44,7 +44,7 @@ account_settings = st.fixed_dictionaries(
         "loadFactor": st.integers(0, 10_000),
         "poolMode": st.booleans(),
         "capabilities": st.lists(st.sampled_from(["chat_completions", "embeddings"]), unique=True),
-        "userAgent": st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=40),
+        "userAgent": st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
         "headers": st.dictionaries(
             st.from_regex(r"X-[A-Za-z0-9]{1,8}", fullmatch=True),
             st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True),
