@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from reconciler.engine.contract import Contract
+from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
@@ -169,6 +170,7 @@ class _Apply:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
         await self._renew(proofs, observed, self._stale(proofs))
+        await self._drill(proofs, observed, only_stale=True)
         outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
         return Report(before.plan, outcome, observed.snapshot.revision)
 
@@ -186,6 +188,8 @@ class _Apply:
         proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
         stale = [path for path in self._stale(proofs) if path not in proved_now]
         await self._renew(proofs, after.observed, stale)
+        # A new revision may have new candidates for any model: what was drilled before says nothing of them.
+        await self._drill(proofs, after.observed, only_stale=staged.revision is None)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
         outcome = await write_statuses(self.workspace, self.lease, after, proofs, held_back)
         return Report(
@@ -203,8 +207,14 @@ class _Apply:
         before, _, proofs = await self._begin()
         scope = proofs.scope
         await self._renew(proofs, before.observed, [*scope.all_routes(), *scope.all_accounts()])
+        await self._drill(proofs, before.observed, only_stale=False)
         outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
         return Report(before.plan, outcome, before.observed.snapshot.revision, verified=True)
+
+    async def _drill(self, proofs: Proofs, observed: Observed, *, only_stale: bool) -> None:
+        drilling = Drilling(self.workspace, self.lease, proofs)
+        document, revision = observed.snapshot.document, observed.snapshot.revision
+        await drilling.run((drilling.stale if only_stale else drilling.wanted)(document, revision))
 
     def _stale(self, proofs: Proofs) -> list[PathKey]:
         """Return the paths and accounts without a proof that holds and is fresh."""

@@ -146,5 +146,9 @@ def _as_before(desired: DesiredObject, before: ObservedObject) -> DesiredObject:
 
 def latest(workspace: Workspace) -> dict[PathKey, PathProof]:
     """Return the newest proof of every path, from the store."""
-    found = (PathProof.from_json(record.body) for record in workspace.store.latest_proofs())
+    found = (
+        PathProof.from_json(record.body)
+        for record in workspace.store.latest_proofs()
+        if not (record.account or "").startswith("drill:")
+    )
     return {proof.key: proof for proof in found}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.engine.desire import host_of
+from reconciler.engine.drilling import latest_drills
 from reconciler.engine.live import latest
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
@@ -62,6 +63,7 @@ async def write_statuses(
         policies=proofs.policies(),
         programmed=programmed(workspace, seen),
         held_back={manifest_of(key): why for key, why in held_back.items()},
+        drills=tuple(latest_drills(workspace).values()),
     )
     found = conditions(facts)
     revision = seen.observed.snapshot.revision

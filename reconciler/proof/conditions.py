@@ -21,6 +21,8 @@ from reconciler.manifest import (
     ShadowGroup,
     ShadowHost,
 )
+from reconciler.proof.drills.model import ADVICE as DRILL_ADVICE
+from reconciler.proof.drills.model import DRILLS, DrillResult
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import ADVICE, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
 from reconciler.proof.scope import Scope
@@ -53,6 +55,8 @@ class Facts:
     """Programmed of each manifest's own objects, where it is not True."""
     held_back: Mapping[ManifestKey, str] = field(default_factory=dict)
     """Manifests that this run left out of service, and why."""
+    drills: Sequence[DrillResult] = ()
+    """The newest result of every drill."""
 
 
 def conditions(facts: Facts) -> dict[ManifestKey, list[Condition]]:
@@ -96,6 +100,8 @@ def _of(resource: Resource, facts: Facts) -> list[Condition]:
         ]
     clean = _over("Clean", (Link.CLEAN,), paths, facts) if paths else Condition("Clean", "True", "Clean")
     result = [_accepted(), programmed, *rest]
+    if policy.drills and paths:
+        result.append(_drilled(paths, policy, facts))
     held = facts.held_back.get(key)
     if held is not None:
         result[1] = Condition("Programmed", "False", "HeldBack", held)
@@ -216,6 +222,32 @@ def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) 
             return [Condition(name, "True", name) for name in ("Resolved", "Served", "Proved")]
     message = "no current proof leads through it"
     return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
+
+
+def _drilled(paths: Sequence[PathKey], policy: Policy, facts: Facts) -> Condition:
+    """Return the condition that the demanded drills make over the public models of some paths."""
+    wanted = {
+        (drill, path.model, facts.scope.logical_group_of(path))
+        for path in paths
+        if path.route
+        for drill in policy.drills
+    }
+    known = {(each.key.drill, each.key.model, each.key.logical_group): each for each in facts.drills}
+    unknown: Condition | None = None
+    for drill, model, group in sorted(wanted):
+        if drill not in DRILLS:
+            continue
+        what = f"drill {drill} of {group}/{model}"
+        found = known.get((drill, model, group))
+        if found is None or found.status is Status.INCONCLUSIVE:
+            message = f"{what}: {found.message}" if found else f"{what} has not run yet"
+            unknown = unknown or Condition(
+                "Drilled", "Unknown", found.reason.value if found else "NotTried", message
+            )
+        elif found.status is Status.BROKEN:
+            advice = DRILL_ADVICE.get(found.reason, "")
+            return Condition("Drilled", "False", found.reason.value, f"{what}: {found.message}; {advice}")
+    return unknown or Condition("Drilled", "True", "Drilled")
 
 
 def _degraded(group: ShadowGroup, facts: Facts, *, serves: bool) -> Condition:

@@ -74,6 +74,47 @@ class ProbeSender:
             status=answer.status_code, headers=dict(answer.headers.items()), body=answer.content
         )
 
+    async def stream(self, base_url: str, *, model: str, max_tokens: int, word: str, token: str) -> StreamEnd:
+        """Ask for a streamed completion and read it to its end. Never raises for what the far side does."""
+        body = {
+            "model": model,
+            "max_tokens": max_tokens,
+            "stream": True,
+            "messages": [{"role": "user", "content": f"probe {word}: answer with one word"}],
+        }
+        headers = {**token_header(token), "user-agent": PROBE_USER_AGENT}
+        events, done, status = 0, False, 0
+        try:
+            async with self._client.stream(
+                "POST", f"{base_url}/v1/chat/completions", json=body, headers=headers
+            ) as answer:
+                status = answer.status_code
+                async for line in answer.aiter_lines():
+                    events += line.startswith("data: ")
+                    done = done or line == "data: [DONE]"
+        except httpx.HTTPError:
+            return StreamEnd(status, events, done=False)
+        return StreamEnd(status, events, done, dict(answer.headers.items()))
+
+    async def models(self, base_url: str, *, credential: Mapping[str, str]) -> tuple[int, frozenset[str]]:
+        """Return the status of `GET /v1/models` and the ids in it."""
+        try:
+            answer = await self._client.get(f"{base_url}/v1/models", headers=dict(credential))
+            found = frozenset(str(each["id"]) for each in answer.json()["data"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return 0, frozenset()
+        return answer.status_code, found
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """How a stream went. `status` 0 means that no answer came."""
+
+    status: int
+    events: int = 0
+    done: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
 
 def token_header(token: str) -> dict[str, str]:
     """Return the header that carries a probe token to our gateway."""

@@ -97,6 +97,10 @@ class Scope:
     def of_account(self, name: str) -> list[PathKey]:
         return [path for path in self.all_accounts() if path.account == name]
 
+    def logical_group_of(self, path: PathKey) -> str:
+        """Return the LogicalGroup of a route's path."""
+        return self.manifests.get(Route, path.route).spec.logical_group
+
     def host_of(self, route: str) -> str:
         """Return the ShadowHost of a route."""
         group = self.manifests.get(Route, route).spec.shadow_group

@@ -1,0 +1,90 @@
+"""Running the drills that Acceptances demand, and keeping what came of them beside the proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.engine.proving import Proofs, StoreBudget
+from reconciler.engine.workspace import Workspace
+from reconciler.proof.drills import DrillKey, DrillResult, DrillRunner, DrillTarget, demanded, targets
+from reconciler.proof.drills.runner import key_of
+from reconciler.proof.model import Status
+from reconciler.state.model import Lease, ProofRecord
+
+PREFIX = "drill:"
+"""Marks the records of drills among the proofs; no account is called so."""
+
+
+@dataclass(frozen=True)
+class Drilling:
+    """The drills of one run."""
+
+    workspace: Workspace
+    lease: Lease
+    proofs: Proofs
+
+    def wanted(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
+        """Return the drills that Acceptances demand of a revision."""
+        found = targets(document, revision)
+        return demanded(self.proofs.scope, found, self.proofs.default_policy())
+
+    def stale(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
+        """Return the demanded drills without a result that passed, is fresh, and is of this revision's routes."""
+        known = latest_drills(self.workspace)
+        return [
+            (drill, target)
+            for drill, target in self.wanted(document, revision)
+            if not self._fresh(drill, target, known)
+        ]
+
+    def _fresh(self, drill: str, target: DrillTarget, known: Mapping[DrillKey, DrillResult]) -> bool:
+        result = known.get(key_of(drill, target))
+        if result is None or result.status not in (Status.HOLDS, Status.NOT_TRIED):
+            return False
+        age_s = (self.workspace.clock.now() - result.at).total_seconds()
+        return age_s <= self.proofs.default_policy().freshness_s
+
+    async def run(self, wanted: Sequence[tuple[str, DrillTarget]]) -> list[DrillResult]:
+        """Run drills and store the results."""
+        if not wanted:
+            return []
+        workspace = self.workspace
+        workspace.progress.phase("prove", f"running {len(wanted)} drills")
+        runner = DrillRunner(
+            plane=workspace.plane,
+            sender=workspace.sender,
+            clock=workspace.clock,
+            budget=StoreBudget(workspace, self.proofs.scope),
+            tell=self._tell,
+        )
+        return await runner.run(wanted)
+
+    def _tell(self, result: DrillResult) -> None:
+        key = result.key
+        what = f"drill {key.drill} of {key.logical_group}/{key.model}"
+        if result.passed:
+            self.workspace.progress.step(f"{what}: {result.message}")
+        elif result.status is not Status.NOT_TRIED:
+            self.workspace.progress.warn(
+                f"{what}: {result.status.value}: {result.reason.value}: {result.message}"
+            )
+        record = ProofRecord(
+            route=key.subject,
+            public_model=key.model,
+            account=f"{PREFIX}{key.drill}:{key.logical_group}",
+            observed_at=result.at,
+            body=result.to_json(),
+        )
+        self.workspace.store.put_proof(record, self.lease)
+
+
+def latest_drills(workspace: Workspace) -> dict[DrillKey, DrillResult]:
+    """Return the newest result of every drill, from the store."""
+    found = (
+        DrillResult.from_json(record.body)
+        for record in workspace.store.latest_proofs()
+        if (record.account or "").startswith(PREFIX)
+    )
+    return {result.key: result for result in found}

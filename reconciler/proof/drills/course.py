@@ -1,0 +1,135 @@
+"""One drill under way: a namespace of its own, requests with probe tokens, and a record of each step."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reconciler.plane.client import ControlPlaneClient
+from reconciler.proof.chain import Clock
+from reconciler.proof.drills.model import DrillFailed, DrillReason, DrillTarget, Step
+from reconciler.proof.model import PathKey, Status
+from reconciler.proof.probe import ProbeAnswer, ProbeSender, nonce, token_header
+
+MAX_TOKENS = 8
+
+
+class Budget(Protocol):
+    """Reserves the cost of a request before it is sent."""
+
+    def reserve(self, path: PathKey, *, tokens: int) -> bool:
+        """Return False when the budget does not allow one more request."""
+
+
+@dataclass
+class Course:
+    """What the steps of one drill share."""
+
+    target: DrillTarget
+    plane: ControlPlaneClient
+    sender: ProbeSender
+    clock: Clock
+    budget: Budget
+    namespace: str = field(default_factory=lambda: f"drill-{uuid.uuid4().hex[:16]}")
+    session: str = field(default_factory=lambda: f"drill-{nonce()}")
+    steps: list[Step] = field(default_factory=list)
+    sticky_ttl_seconds: int | None = None
+    cooldown_seconds: float | None = None
+
+    @property
+    def first(self) -> str:
+        """The route that is tried first."""
+        return self.target.candidates[0].route
+
+    async def token(
+        self, *, unavailable: frozenset[str] = frozenset(), faults: Mapping[str, str] | None = None
+    ) -> str:
+        """Return a fresh token for one request."""
+        if self.target.managed_key is None:
+            raise DrillFailed(DrillReason.NO_MANAGED_KEY, "no ManagedKey reaches this model")
+        if not self.budget.reserve(PathKey(self.first, self.target.public_model), tokens=MAX_TOKENS):
+            message = "the Acceptance's budget allows no further request"
+            raise DrillFailed(DrillReason.OVER_BUDGET, message, status=Status.INCONCLUSIVE)
+        shortened: dict[str, Any] = {}
+        if self.sticky_ttl_seconds is not None:
+            shortened["sticky_ttl_seconds"] = self.sticky_ttl_seconds
+        if self.cooldown_seconds is not None:
+            shortened["cooldown_seconds"] = self.cooldown_seconds
+        minted = await self.plane.mint(
+            managed_key=self.target.managed_key,
+            revision=self.target.revision,
+            routes={candidate.route for candidate in self.target.candidates},
+            namespace=self.namespace,
+            unavailable=unavailable,
+            faults=faults,
+            **shortened,
+        )
+        return minted.token
+
+    async def send(
+        self,
+        said: str,
+        *,
+        unavailable: frozenset[str] = frozenset(),
+        faults: Mapping[str, str] | None = None,
+        in_session: bool = True,
+    ) -> Mapping[str, Any]:
+        """Send one request and return its decision row. Raises DrillFailed when there is none."""
+        token = await self.token(unavailable=unavailable, faults=faults)
+        credential = {**token_header(token), **({"x-session-id": self.session} if in_session else {})}
+        answer = await self.sender.chat(
+            self.plane.data_endpoint,
+            model=self.target.public_model,
+            max_tokens=MAX_TOKENS,
+            # A sticky drill repeats its words; what matters to a host is the derived session header anyway.
+            word=self.session,
+            credential=credential,
+        )
+        row = await self.row_of(answer)
+        self.note(said, status=answer.status, route=row.get("route_id"), cause=row.get("cause"))
+        return row
+
+    async def offered(self) -> frozenset[str]:
+        """Return the public models that the target's key is offered."""
+        credential = token_header(await self.token())
+        status, found = await self.sender.models(self.plane.data_endpoint, credential=credential)
+        self.note("models offered", status=status, models=sorted(found))
+        if status != 200:
+            message = f"GET /v1/models was answered {status or 'not at all'}"
+            raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, message, status=Status.INCONCLUSIVE)
+        return found
+
+    async def status_of(self, model: str) -> int:
+        """Return the status with which a request for some model is answered."""
+        credential = token_header(await self.token())
+        answer = await self.sender.chat(
+            self.plane.data_endpoint, model=model, max_tokens=MAX_TOKENS, word=nonce(), credential=credential
+        )
+        self.note(f"a request for {model}", status=answer.status)
+        if answer.status == 0:
+            raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, answer.error, status=Status.INCONCLUSIVE)
+        return answer.status
+
+    async def row_of(self, answer: ProbeAnswer) -> Mapping[str, Any]:
+        """Return the decision row of an answer."""
+        if answer.status == 0 or answer.request_id is None:
+            problem = answer.error or "the answer carries no X-Request-ID"
+            raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, problem, status=Status.INCONCLUSIVE)
+        row = await self.plane.decision(answer.request_id)
+        if row is None:
+            message = "the gateway has no decision row for a request of the drill"
+            raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, message, status=Status.INCONCLUSIVE)
+        return row
+
+    def note(self, said: str, **answered: Any) -> None:
+        """Record a step."""
+        self.steps.append(Step(said, answered))
+
+    def served(self, row: Mapping[str, Any], reason: DrillReason = DrillReason.NOT_SERVED) -> str:
+        """Return the route that served. Raises DrillFailed when none did."""
+        if not 200 <= int(row["status"]) < 300 or row["route_id"] is None:
+            attempts = ", ".join(f"{each['route_id']}: {each['failure_class']}" for each in row["attempts"])
+            raise DrillFailed(reason, f"answered {row['status']} ({attempts or row['cause']})")
+        return str(row["route_id"])

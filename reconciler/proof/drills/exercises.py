@@ -1,0 +1,145 @@
+"""The drills themselves, each a short story told to one `Course`."""
+
+from __future__ import annotations
+
+from reconciler.proof.drills.course import Course
+from reconciler.proof.drills.model import DrillFailed, DrillReason
+from reconciler.proof.model import Status
+
+STICKY_TTL_S = 2
+COOLDOWN_S = 1.0
+MARGIN_S = 0.3
+REPEATS = 3
+
+
+async def sticky(course: Course) -> str:
+    """Bind a session, hit it, let it expire."""
+    if not course.target.sticky:
+        raise _not_applicable("the logical group has no stickiness")
+    course.sticky_ttl_seconds = STICKY_TTL_S
+    bound = course.served(await course.send("first request binds the session"))
+    bindings = await _audit(course, "bind")
+    if not bindings:
+        raise DrillFailed(DrillReason.NOT_BOUND, "the first request left no binding in the sticky audit")
+    for number in range(REPEATS):
+        row = await course.send(f"request {number + 2} of the session")
+        if course.served(row) != bound or row["cause"] != "sticky":
+            message = f"bound to {bound}, but served by {row['route_id']} ({row['cause']})"
+            raise DrillFailed(DrillReason.NOT_STICKY, message)
+    await course.clock.sleep(STICKY_TTL_S + MARGIN_S)
+    row = await course.send("a request after the binding's time")
+    course.served(row)
+    if row["cause"] == "sticky" or not await _audit(course, "expire"):
+        raise DrillFailed(DrillReason.NOT_EXPIRED, f"after {STICKY_TTL_S} s the binding was still there")
+    return f"bound to {bound}, hit {REPEATS} times, expired after {STICKY_TTL_S} s"
+
+
+async def failover(course: Course) -> str:
+    """Fail the first route: the fallback serves, says so, and goes on serving."""
+    if len(course.target.candidates) < 2:
+        raise _not_applicable("the model has one route only")
+    first, faults = course.first, {course.first: "503"}
+    # Routes beside the first one may be drawn instead of it: they wait, so that the fault is met.
+    beside = _beside(course)
+    course.cooldown_seconds = 60.0
+    row = await course.send("first request, the first route fails", faults=faults, unavailable=beside)
+    fallback = course.served(row, DrillReason.FALLBACK_DEAD)
+    if fallback == first:
+        raise DrillFailed(DrillReason.NO_FALLBACK, f"route {first} served although its fault was injected")
+    events = await course.plane.rows("failover-events", namespace=course.namespace)
+    course.note("failover events", count=len(events))
+    if not any((event["from_route_id"], event["to_route_id"]) == (first, fallback) for event in events):
+        raise DrillFailed(DrillReason.NO_FAILOVER_EVENT, f"no event from {first} to {fallback}")
+    if not course.target.sticky:
+        return f"{first} failed, {fallback} served"
+    for number in range(REPEATS):
+        row = await course.send(f"request {number + 2} of the session", faults=faults, unavailable=beside)
+        if course.served(row, DrillReason.FALLBACK_DEAD) != fallback:
+            raise DrillFailed(DrillReason.NOT_STABLE, f"{fallback} served first, then {row['route_id']}")
+    return f"{first} failed, {fallback} served and went on serving"
+
+
+async def recovery(course: Course) -> str:
+    """Fail the first route until it cools; when the cooldown ends, one trial brings the traffic back."""
+    first = course.first
+    others = frozenset(each.route for each in course.target.candidates) - {first}
+    course.cooldown_seconds = COOLDOWN_S
+    for number in range(course.target.failure_threshold):
+        await course.send(
+            f"failure {number + 1}", faults={first: "503"}, unavailable=others, in_session=False
+        )
+    states = await course.plane.route_states(course.namespace)
+    course.note("state after the failures", state=states.get(first, {}).get("state"))
+    if states.get(first, {}).get("state") != "open":
+        failures = course.target.failure_threshold
+        raise DrillFailed(DrillReason.NOT_COOLING, f"route {first} is not cooling after {failures} failures")
+    # Cooldowns carry jitter of up to half their length.
+    await course.clock.sleep(COOLDOWN_S * 1.5 + MARGIN_S)
+    row = await course.send("the trial request", unavailable=others, in_session=False)
+    if course.served(row, DrillReason.NOT_RECOVERED) != first:
+        raise DrillFailed(DrillReason.NOT_RECOVERED, f"the trial went to {row['route_id']}")
+    row = await course.send("a request after the trial", unavailable=others, in_session=False)
+    course.served(row, DrillReason.NOT_RECOVERED)
+    states = await course.plane.route_states(course.namespace)
+    if states.get(first, {}).get("state") != "closed":
+        raise DrillFailed(
+            DrillReason.NOT_RECOVERED, f"route {first} is {states.get(first, {}).get('state')!r}"
+        )
+    return f"{first} cooled after {course.target.failure_threshold} failures, and serves again"
+
+
+async def streaming(course: Course) -> str:
+    """Ask for a stream: events arrive, and it ends as the protocol says."""
+    token = await course.token()
+    stream = await course.sender.stream(
+        course.plane.data_endpoint,
+        model=course.target.public_model,
+        max_tokens=8,
+        word=course.session,
+        token=token,
+    )
+    course.note("stream", status=stream.status, events=stream.events, done=stream.done)
+    if not 200 <= stream.status < 300:
+        raise DrillFailed(DrillReason.NOT_SERVED, f"the stream was answered {stream.status}")
+    if stream.events < 2 or not stream.done:
+        raise DrillFailed(DrillReason.NOT_STREAMED, f"{stream.events} events, ended properly: {stream.done}")
+    return f"{stream.events} events, ended with [DONE]"
+
+
+async def models(course: Course) -> str:
+    """Ask what the key may see: exactly that is offered, it answers, and nothing else does."""
+    offered = await course.offered()
+    missing, extra = course.target.visible - offered, offered - course.target.visible
+    if missing:
+        raise DrillFailed(DrillReason.MODEL_MISSING, f"not offered: {', '.join(sorted(missing))}")
+    if extra:
+        raise DrillFailed(
+            DrillReason.MODEL_NOT_ALLOWED, f"offered though not allowed: {', '.join(sorted(extra))}"
+        )
+    course.served(
+        await course.send("a model that the key may see", in_session=False), DrillReason.MODEL_MISSING
+    )
+    for hidden in sorted(course.target.hidden):
+        status = await course.status_of(hidden)
+        if status < 400:
+            raise DrillFailed(DrillReason.MODEL_NOT_ALLOWED, f"{hidden} answered {status}")
+    return f"{len(offered)} models offered, {len(course.target.hidden)} others refused"
+
+
+def _beside(course: Course) -> frozenset[str]:
+    best = course.target.candidates[0]
+    beside = {each.route for each in course.target.candidates[1:] if each.priority == best.priority}
+    rest = {each.route for each in course.target.candidates[1:]} - beside
+    # With no other tier, the routes beside it are the fallback.
+    return frozenset(beside) if rest else frozenset()
+
+
+async def _audit(course: Course, event: str) -> list[object]:
+    rows = await course.plane.rows("sticky-audit", namespace=course.namespace)
+    found: list[object] = [row for row in rows if row["event"] == event]
+    course.note(f"sticky audit: {event}", count=len(found))
+    return found
+
+
+def _not_applicable(message: str) -> DrillFailed:
+    return DrillFailed(DrillReason.NOT_APPLICABLE, message, status=Status.NOT_TRIED)
