@@ -13,6 +13,7 @@ from reconciler.cli.controller import controller
 from reconciler.cli.host import host
 from reconciler.cli.import_ import import_
 from reconciler.cli.plan import plan
+from reconciler.cli.rehearse import rehearse
 from reconciler.cli.stack import demo, up
 from reconciler.cli.status import describe, get
 from reconciler.cli.text import escape
@@ -65,6 +66,7 @@ for command in (
     host,
     import_,
     plan,
+    rehearse,
     schema,
     up,
     validate,

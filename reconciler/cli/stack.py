@@ -44,7 +44,7 @@ def up(*, paths: tuple[str, ...], folder: str) -> None:
       reconcile apply manifests
     """
     spec = stack_spec(read_manifests(paths))
-    with _Stopping() as stopping, _started(Stack(Path(folder), spec)) as stack:
+    with Stopping() as stopping, started(Stack(Path(folder), spec)) as stack:
         for name, url in sorted(stack.endpoints.items()):
             click.echo(f"{name:<28} {url}")
         click.echo(
@@ -73,7 +73,7 @@ def demo(context: click.Context, *, paths: tuple[str, ...], keep: bool) -> None:
     manifests = read_manifests(paths or ("manifests",))
     folder = Path(DEMO_FOLDER)
     shutil.rmtree(folder, ignore_errors=True)
-    with _Stopping() as stopping, _started(Stack(folder / "stack", stack_spec(manifests))) as stack:
+    with Stopping() as stopping, started(Stack(folder / "stack", stack_spec(manifests))) as stack:
         click.echo(f"started {len(stack.endpoints)} embedded parts under {folder}", err=True)
         os.environ.update(stack.env)
         report = _apply(manifests, stack, f"sqlite:///{folder}/state.db")
@@ -100,7 +100,8 @@ def _apply(manifests: ManifestSet, stack: Stack, state: str) -> Report:
         return asyncio.run(run())
 
 
-def _started(stack: Stack) -> Stack:
+def started(stack: Stack) -> Stack:
+    """Start a stack and return it. Raises ReconcileError naming the part that did not start, and its log."""
     try:
         stack.start()
     except StackFailed as error:
@@ -108,13 +109,13 @@ def _started(stack: Stack) -> Stack:
     return stack
 
 
-class _Stopping:
+class Stopping:
     """Turns SIGTERM into a clean end: the wait ends, or a run in progress is interrupted."""
 
     def __init__(self) -> None:
         self.asked = False
 
-    def __enter__(self) -> _Stopping:
+    def __enter__(self) -> Stopping:
         self._before = signal.signal(signal.SIGTERM, self._ask)
         return self
 

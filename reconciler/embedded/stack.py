@@ -191,13 +191,19 @@ class Stack:
         ready = self.folder / "parts" / part.name / "ready"
         while not ready.exists():
             if self.children[part.name].poll() is not None:
-                raise StackFailed(f"{part.name} ended while starting; see {self.log_of(part.name)}")
+                raise StackFailed(f"{part.name} ended while starting: {self._last_words(part.name)}")
             if time.monotonic() > deadline:
                 raise StackFailed(
                     f"{part.name} did not answer in {START_TIMEOUT_S:g} s; see {self.log_of(part.name)}"
                 )
             time.sleep(0.02)
         return ready.read_text(encoding="utf-8").strip()
+
+    def _last_words(self, name: str) -> str:
+        """Return the last line that a part logged: children log no secrets."""
+        log = self.log_of(name)
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"{lines[-1][:500]} ({log})" if lines else f"see {log}"
 
     def _write_down(self) -> None:
         pids = {name: child.pid for name, child in self.children.items()}

@@ -40,7 +40,9 @@ def resolve_endpoints(manifests: ManifestSet, stack: Mapping[str, str]) -> dict[
 
 
 def resolve(endpoint: str, stack: Mapping[str, str], *, where: str) -> str:
-    """Return one endpoint as reachable, without a final slash."""
+    """Return one endpoint as reachable, without a final slash. A stack may stand in for any endpoint by name."""
+    if endpoint in stack:
+        return stack[endpoint].rstrip("/")
     if not endpoint.startswith("embedded://"):
         return endpoint.rstrip("/")
     name, _, path = endpoint.removeprefix("embedded://").partition("/")

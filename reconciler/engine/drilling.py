@@ -27,8 +27,7 @@ class Drilling:
 
     def wanted(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the drills that Acceptances demand of a revision."""
-        found = targets(document, revision)
-        return demanded(self.proofs.scope, found, self.proofs.default_policy())
+        return demanded(self.proofs.path_policy, targets(document, revision))
 
     def stale(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the demanded drills without a result that passed, is fresh, and is of this revision's routes."""

@@ -24,6 +24,7 @@ from reconciler.manifest import (
     ManifestSet,
     ProviderAccount,
     Resource,
+    Route,
     ShadowGroup,
     ShadowHost,
 )
@@ -134,13 +135,17 @@ class HostImport:
         return resource
 
     def _name(self, seen: ObservedObject) -> str:
-        """Return the manifest's name: the marker's, else one made from the name on the host."""
+        """Return the manifest's name: the marker's, else one made from host and name there, for hosts resemble."""
         if seen.marker is not None:
             return seen.marker.name
-        word = re.sub(r"[^a-z0-9]+", "-", seen.host_name.lower()).strip("-")[:63].rstrip("-")
-        if word and (seen.kind, word) not in self._taken:
+        word = re.sub(r"[^a-z0-9]+", "-", seen.host_name.lower()).strip("-")
+        if not word.startswith(f"{self.host.name}-"):
+            word = f"{self.host.name}-{word or _SHORT[seen.kind]}"
+        word = word[:63].strip("-")
+        if (seen.kind, word) not in self._taken:
             return word
-        return f"{word[:40].rstrip('-') or _SHORT[seen.kind]}-{seen.object_id}"
+        tail = f"-{seen.object_id}"
+        return word[: 63 - len(tail)].rstrip("-") + tail
 
     def _group_spec(
         self, seen: ObservedObject, name: str, objects: Iterable[ObservedObject]
@@ -168,15 +173,22 @@ class HostImport:
         variable = f"RECONCILE_SECRET_{re.sub('[^A-Z0-9]', '_', name.upper())}"
         if not fields["models"]:
             raise _Unsayable("it serves every model; give it a list of models on the host first")
+        groups = [self._group(group) for group in fields["groups"]]
         return {
             "host": self.host.name,
-            "groups": [self._group(group) for group in fields["groups"]],
+            "groups": groups,
+            **({"shared": True} if self._serves_several(groups) else {}),
             **({"hostName": seen.host_name} if seen.host_name != name else {}),
             **{name: fields[name] for name in ("platform", "type", "models", "priority", "concurrency")},
             "baseUrl": self._endpoint(fields["baseUrl"]),
             "credential": {"valueFrom": {"env": variable}},
             **({"settings": settings} if settings else {}),
         }
+
+    def _serves_several(self, groups: list[str]) -> bool:
+        """True when the routes that are known lead to these groups from more than one logical group."""
+        routes = [route for route in self.manifests.of(Route) if route.spec.shadow_group in groups]
+        return len({route.spec.logical_group for route in routes}) > 1
 
     def _key_spec(self, seen: ObservedObject, name: str, objects: Iterable[ObservedObject]) -> dict[str, Any]:
         return {"group": self._group(str(seen.fields["group"])), "version": seen.fields["version"]}

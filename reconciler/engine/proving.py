@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -43,17 +43,20 @@ class Proofs:
 
     def policies(self) -> dict[tuple[str, str], Policy]:
         """Return the strictest policy of each manifest."""
-        return self.scope.policies(self.default_policy())
+        found = self.scope.policies(self.default_policy())
+        return {key: self._drilled(policy) for key, policy in found.items()}
 
     def default_policy(self) -> Policy:
         """Return the policy of what no Acceptance covers."""
-        return default_policy(
-            Grade(driver.CAPABILITIES.best_grade) for driver in self.workspace.drivers.values()
-        )
+        grades = (Grade(driver.CAPABILITIES.best_grade) for driver in self.workspace.drivers.values())
+        return self._drilled(default_policy(grades))
 
     def path_policy(self, path: PathKey) -> Policy:
         """Return the strictest policy that one path falls under."""
-        return self.scope.path_policy(path, self.default_policy())
+        return self._drilled(self.scope.path_policy(path, self.default_policy()))
+
+    def _drilled(self, policy: Policy) -> Policy:
+        return replace(policy, drills=policy.drills | self.workspace.options.drills)
 
     async def paths(
         self, wanted: Sequence[PathKey], *, revision: int, document: Mapping[str, object], observed: Observed

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import hmac
 import os
+import secrets
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from reconciler.manifest import ValueFrom
 
 COMMAND_TIMEOUT_S = 30
 MAX_SECRET_BYTES = 65_536
+GENERATED_KEY_BYTES = 32
 
 
 class SecretPolicy(BaseModel):
@@ -74,6 +76,26 @@ class SecretReader:
             raise InvalidInput(f"{what}: {_describe(source)} is empty")
         if "\n" in value or "\0" in value:
             raise InvalidInput(f"{what}: {_describe(source)} holds more than one line")
+        return value
+
+    def generated(self, file: Path, *, what: str) -> str:
+        """Return the key in `file`; make one and write it there, mode 0600, when there is none yet.
+
+        The file is written before the gateway learns the key, so a crash in between loses nothing: the next run reads
+        it. Raises Refused when the policy forbids the file, InvalidInput when it cannot be written.
+        """
+        allow(str(file.resolve()), self.policy.deliver_to, what, f"delivery to {file}", "secrets.deliver_to")
+        try:
+            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return file.read_text(encoding="utf-8").removesuffix("\n")
+        except OSError as error:
+            raise InvalidInput(f"{what}: {file} cannot be written: {error.strerror}") from error
+        value = "rk-" + secrets.token_urlsafe(GENERATED_KEY_BYTES)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(value + "\n")
+            out.flush()
+            os.fsync(out.fileno())
         return value
 
     def _reader(self, source: ValueFrom) -> Callable[[str], str]:

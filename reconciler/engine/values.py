@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.engine.desire import SecretKey, issued_value
-from reconciler.engine.secret_values import SecretReader, allow
+from reconciler.engine.secret_values import SecretReader
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import InvalidInput, ReconcileError, Refused
 from reconciler.manifest import ControlPlane, GatewayKey, ManagedKey, ManifestSet, ProviderAccount, ShadowHost
 from reconciler.plan.guard import OriginUse
 from reconciler.state.model import Lease, SecretMemory
 from reconciler.state.store import Store
-
-GENERATED_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def read_values(manifests: ManifestSet, reader: SecretReader) -> Values:
     for key in manifests.of(ManagedKey):
         if key.spec.deliver_to is not None and not key.suspended:
             try:
-                value = _generated(Path(key.spec.deliver_to.file), reader, f"ManagedKey/{key.name}")
+                value = reader.generated(Path(key.spec.deliver_to.file), what=f"ManagedKey/{key.name}")
                 found[(ManagedKey.KIND, key.name, "spec.valueFrom")] = value
             except ReconcileError as error:
                 failures.append(error)
@@ -75,26 +71,6 @@ def _together(failures: list[ReconcileError]) -> ReconcileError:
     kind = Refused if any(isinstance(failure, Refused) for failure in failures) else InvalidInput
     hints = {failure.hint for failure in failures if failure.hint}
     return kind("\n".join(failure.message for failure in failures), hint="\n  ".join(sorted(hints)) or None)
-
-
-def _generated(file: Path, reader: SecretReader, what: str) -> str:
-    """Return the key in `file`; make one and write it there, mode 0600, when there is none yet.
-
-    The file is written before the gateway learns the key, so a crash in between loses nothing: the next run reads it.
-    """
-    allow(str(file.resolve()), reader.policy.deliver_to, what, f"delivery to {file}", "secrets.deliver_to")
-    try:
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return file.read_text(encoding="utf-8").removesuffix("\n")
-    except OSError as error:
-        raise InvalidInput(f"{what}: {file} cannot be written: {error.strerror}") from error
-    value = "rk-" + secrets.token_urlsafe(GENERATED_KEY_BYTES)
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(value + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    return value
 
 
 def remembered(manifests: ManifestSet, store: Store) -> dict[SecretKey, str]:

@@ -37,6 +37,8 @@ class Options:
     """Replaces the network, for tests and rehearsals."""
     reader: SecretReader | None = None
     """Replaces the reading of secrets, for rehearsals."""
+    drills: frozenset[str] = frozenset()
+    """Drills to run besides those that Acceptances demand."""
     with_secrets: bool = False
     """True for runs that write: only they read payload secrets, such as the key issuers' passwords."""
     lease_s: float = 15.0

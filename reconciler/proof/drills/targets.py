@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.proof.drills.model import DRILLS, Candidate, DrillTarget
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey
-from reconciler.proof.scope import Scope
 from reconciler.routing.config import Configuration, LogicalGroup, ManagedKey, parse
 from reconciler.routing.resolve import ordered_routes
 
@@ -61,16 +60,17 @@ def _visible(configuration: Configuration, key: ManagedKey) -> frozenset[str]:
     return models if key.limits.models is None else models & frozenset(key.limits.models)
 
 
-def demanded(scope: Scope, found: list[DrillTarget], default: Policy) -> list[tuple[str, DrillTarget]]:
-    """Return the (drill, target) pairs that Acceptances ask for.
+def demanded(
+    policy_of: Callable[[PathKey], Policy], found: list[DrillTarget]
+) -> list[tuple[str, DrillTarget]]:
+    """Return the (drill, target) pairs that policies ask for.
 
-    A drill of a public model is demanded when any path of it falls under an Acceptance that names the drill.
+    A drill of a public model is demanded when the policy of any of its paths names the drill.
     """
     wanted: list[tuple[str, DrillTarget]] = []
     for target in found:
         policies = [
-            scope.path_policy(PathKey(candidate.route, target.public_model), default)
-            for candidate in target.candidates
+            policy_of(PathKey(candidate.route, target.public_model)) for candidate in target.candidates
         ]
         drills = frozenset().union(*(policy.drills for policy in policies)) if policies else frozenset()
         wanted += [(drill, target) for drill in DRILLS if drill in drills]

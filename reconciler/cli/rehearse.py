@@ -1,0 +1,127 @@
+"""`reconcile rehearse`: the whole manifest set on embedded planes, with nothing live in reach."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from reconciler.cli.apply import show_report
+from reconciler.cli.options import open_store, output_option, paths_argument, read_manifests
+from reconciler.cli.progress import Terminal
+from reconciler.cli.stack import Stopping, started
+from reconciler.embedded.stack import Part, Stack, StackSpec
+from reconciler.engine.apply import ApplyOptions, Report, apply
+from reconciler.engine.secret_values import SecretReader
+from reconciler.engine.workspace import Options, open_workspace, the_control_plane
+from reconciler.manifest import ManifestSet, ProviderAccount, ShadowHost, ValueFrom
+from reconciler.proof.drills import DRILLS
+
+GATEWAY, UPSTREAM = "gateway", "upstream"
+HOST_SETTINGS = {"usage_delay_s": 0.02, "membership_delay_s": 0.0, "ops_delay_s": 0.02}
+"""No host delays: a rehearsal is about routing, not about how slow a host is."""
+
+
+@click.command()
+@paths_argument
+@output_option("text", "json")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
+@click.pass_context
+def rehearse(context: click.Context, *, paths: tuple[str, ...], output: str, quiet: bool) -> None:
+    """Apply the manifests to embedded planes, prove every path, run every drill, and throw it all away.
+
+    Every endpoint is replaced by an embedded one and every secret by a made-up one: no valueFrom is resolved and
+    nothing live is reached, so it can run in a pull request without credentials. Exits 3 when something is not proved.
+
+    \b
+    Examples:
+      reconcile rehearse manifests
+      reconcile rehearse manifests -o json > rehearsal.json
+    """
+    manifests = read_manifests(paths)
+    spec, reader = rehearsal(manifests)
+    with (
+        tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
+        Stopping(),
+        started(Stack(Path(folder) / "stack", spec)) as stack,
+    ):
+        reader.values.update(stack.env)
+        options = Options(
+            stack=endpoints(manifests, stack),
+            progress=Terminal(quiet=quiet),
+            reader=reader,
+            drills=frozenset(DRILLS),
+            with_secrets=True,
+        )
+        report = _run(manifests, options, f"sqlite:///{folder}/state.db")
+    show_report(report, output)
+    context.exit(report.exit_code)
+
+
+def _run(manifests: ManifestSet, options: Options, state: str) -> Report:
+    async def run() -> Report:
+        async with open_workspace(manifests, store, options) as workspace:
+            return await apply(workspace, ApplyOptions(prove="all"))
+
+    with open_store(state) as store:
+        return asyncio.run(run())
+
+
+@dataclass(frozen=True)
+class MadeUp(SecretReader):
+    """Gives every secret reference a value of its own; nothing real is read."""
+
+    values: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def read(self, source: ValueFrom, *, what: str) -> str:
+        """Return the made-up value of a reference."""
+        return self.values[variable(source)]
+
+    def generated(self, file: Path, *, what: str) -> str:
+        """Return a made-up key; no file is written."""
+        return "rk-" + hashlib.sha256(f"rehearsal\0{file}".encode()).hexdigest()
+
+
+def variable(source: ValueFrom) -> str:
+    """Return the name under which a rehearsal keeps the value of a reference."""
+    return "REHEARSAL_" + hashlib.sha256("\0".join(source.key()).encode()).hexdigest()[:24].upper()
+
+
+def rehearsal(manifests: ManifestSet) -> tuple[StackSpec, MadeUp]:
+    """Return the stack for a rehearsal: one gateway, one host per ShadowHost, one upstream for all accounts."""
+    accounts = manifests.of(ProviderAccount)
+    plane = the_control_plane(manifests)
+    parts = [Part(GATEWAY, "gateway", (variable(plane.spec.admin_token.value_from),))]
+    for host in manifests.of(ShadowHost):
+        admin = variable(host.spec.admin_credential.value_from)
+        parts.append(Part(f"host-{host.name}", "host", (admin,), settings=HOST_SETTINGS))
+    keys = sorted({variable(account.spec.credential.value_from) for account in accounts})
+    models = sorted({model for account in accounts for model in account.spec.models})
+    if keys:
+        parts.append(Part(UPSTREAM, "upstream", tuple(keys), tuple(models)))
+    every = {variable(source) for loaded in manifests for _, source in loaded.resource.secrets()}
+    taken = {name for part in parts for name in part.secret_env}
+    return StackSpec(tuple(parts), tuple(sorted(every - taken))), MadeUp()
+
+
+def endpoints(manifests: ManifestSet, stack: Stack) -> dict[str, str]:
+    """Return every endpoint of the manifests, as written -> its embedded stand-in."""
+    plane = the_control_plane(manifests)
+    url = stack.endpoints[f"embedded://{GATEWAY}"]
+    found = {
+        plane.spec.endpoint: url,
+        **({plane.spec.data_endpoint: url} if plane.spec.data_endpoint else {}),
+    }
+    for host in manifests.of(ShadowHost):
+        url = stack.endpoints[f"embedded://host-{host.name}"]
+        found |= {
+            host.spec.admin_endpoint: url,
+            **({host.spec.data_endpoint: url} if host.spec.data_endpoint else {}),
+        }
+    for account in manifests.of(ProviderAccount):
+        found[account.spec.base_url] = stack.endpoints[f"embedded://{UPSTREAM}"] + "/v1"
+    return found
