@@ -27,10 +27,11 @@ from reconciler.embedded.clock import Clock, SystemClock
 from reconciler.embedded.connection import Faulty, answer_fault, close_connection
 from reconciler.embedded.database import Database
 from reconciler.embedded.dataplane import models
-from reconciler.embedded.dataplane.dialects import Chat, Dialect, Embeddings
-from reconciler.embedded.dataplane.exchange import serve
-from reconciler.embedded.dataplane.messages import Messages
+from reconciler.embedded.dataplane.chat import Chat
+from reconciler.embedded.dataplane.dialects import Dialect, Embeddings
+from reconciler.embedded.dataplane.messages import Messages, count_tokens
 from reconciler.embedded.dataplane.responses import Responses
+from reconciler.embedded.dataplane.serve import serve
 from reconciler.embedded.envelope import Refusal, json_response
 from reconciler.embedded.faults import HOST_KINDS
 from reconciler.embedded.router import Router
@@ -67,6 +68,7 @@ class HostApp:
         for path, dialect in _DIALECTS.items():
             for prefix in _PREFIXES[path]:
                 self._data.add("POST", prefix + path, partial(_post, dialect))
+        self._data.add("POST", "/v1/messages/count_tokens", partial(_get, count_tokens))
         for path, read in _READS.items():
             for prefix in _PREFIXES[path]:
                 self._data.add("GET", prefix + path, partial(_get, read))

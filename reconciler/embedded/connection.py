@@ -43,6 +43,16 @@ async def close_connection(scope: Scope) -> None:
     extension["abort"]()
 
 
+async def refuse_connection(scope: Scope) -> None:
+    """Refuse as nearly as can be done once the connection is there.
+
+    Without a server in between (httpx.ASGITransport), raises what a client would have seen: httpx.ConnectError.
+    """
+    if _ABORT not in scope.get("extensions", {}):
+        raise httpx.ConnectError("connection refused by an injected fault")
+    await close_connection(scope)
+
+
 def answer_fault(fault: Fault, body: dict[str, object]) -> Response:
     """Return the answer that a `status` fault asks for."""
     headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}

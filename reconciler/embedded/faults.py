@@ -31,7 +31,7 @@ Kinds of the host only:
 
 Kinds of the upstream only:
 
-    refuse        refuse connections (in a process: the port is closed until the faults change)
+    refuse        refuse connections (with a control port: the data port is closed until the faults change)
     stall         send the headers and never the body
     close-early   streams: close after `events` events, default 1
     answer-model  name `answer_model` as the model in the answer

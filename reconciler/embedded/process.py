@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -41,11 +41,15 @@ def url_of(bound: socket.socket) -> str:
 
 async def run(app: ASGIApp, bound: socket.socket, ready_file: Path | None) -> None:
     """Serve until SIGTERM or SIGINT. Once it serves, the base URL is printed and written to `ready_file`."""
-    config = uvicorn.Config(
-        app, http=AbortableProtocol, lifespan="on", log_level="warning", access_log=False, server_header=False,
+    await _AnnouncingServer(config(app), lambda: announce(url_of(bound), ready_file)).serve(sockets=[bound])
+
+
+def config(app: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+    """Return how every embedded app is served."""
+    return uvicorn.Config(
+        app, http=AbortableProtocol, lifespan=lifespan, log_level="warning", access_log=False, server_header=False,
         date_header=True, timeout_graceful_shutdown=_GRACE_S, timeout_keep_alive=75, ws="none",
     )  # fmt: skip
-    await _AnnouncingServer(config, lambda: announce(url_of(bound), ready_file)).serve(sockets=[bound])
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -5,6 +5,8 @@ Source: sub2api v0.1.179, migration 008 and `internal/setup/setup.go`.
 
 from __future__ import annotations
 
+import secrets
+
 from reconciler.embedded.admin import groups, session, users
 from reconciler.embedded.state import Host
 
@@ -14,6 +16,7 @@ def seed(host: Host) -> None:
     if host.groups.rows or host.users.rows:
         return
     groups.seed_default(host)
+    host.database.set_setting("jwt_secret", secrets.token_hex(32))
     users.seed_admin(host)
     if host.credentials.admin_api_key:
         host.database.set_setting("admin_api_key", host.credentials.admin_api_key)

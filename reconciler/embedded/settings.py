@@ -66,7 +66,8 @@ class HostSecrets:
     admin_password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     admin_api_key: str = field(default="", repr=False)
     """`admin-` and 64 hex digits; empty: there is none until one is generated through the API."""
-    jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    jwt_secret: str = field(default="", repr=False)
+    """Signs session tokens; empty: one is made on the first start and kept with the data."""
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> HostSecrets:

@@ -92,6 +92,10 @@ class Host:
         self.runtime.background.add(task)
         task.add_done_callback(self.runtime.background.discard)
 
+    def jwt_secret(self) -> str:
+        """Return the secret that signs session tokens."""
+        return self.credentials.jwt_secret or self.database.setting("jwt_secret") or ""
+
     def admin(self) -> Row:
         """Return the first admin: the one that the admin key acts as."""
         found = self.users.first(lambda user: user["role"] == "admin")

@@ -5,11 +5,13 @@
 The keys file is JSON: `{"keys": ["..."], "models": ["..."], "name": "...", "responses": false}`; only `keys` is
 needed. No models means every model is served. `PUT /__control/faults` orders faults (reconciler.embedded.faults),
 `GET /__control/requests` shows what arrived lately: models, header names and key fingerprints, never a key.
+The fault `refuse` closes the port only in a process with `--control-listen`; otherwise connections are cut.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import hmac
 import sys
@@ -26,8 +28,9 @@ from starlette.types import Receive, Scope, Send
 from reconciler.embedded import process
 from reconciler.embedded.clock import Clock, SystemClock
 from reconciler.embedded.completions import Completion, embedding_answer
-from reconciler.embedded.connection import answer_fault, close_connection
+from reconciler.embedded.connection import answer_fault, close_connection, refuse_connection
 from reconciler.embedded.dataplane.events import parsed
+from reconciler.embedded.door import run_with_control
 from reconciler.embedded.envelope import json_response
 from reconciler.embedded.faults import UPSTREAM_KINDS, Fault, FaultBook
 
@@ -70,7 +73,14 @@ class UpstreamApp:
         self.clock = clock
         self.faults = FaultBook()
         self.requests: deque[dict[str, Any]] = deque(maxlen=_KEPT_REQUESTS)
+        self.changed = asyncio.Event()
+        """Set when the faults were replaced."""
         self._count = 0
+
+    @property
+    def refuses(self) -> bool:
+        """True while an order to refuse every connection is in force."""
+        return any(fault.kind == "refuse" and not (fault.model or fault.key) for fault in self.faults.faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,7 +107,10 @@ class UpstreamApp:
         self._remember(number, request, body, key)
         if (slow := self.faults.take("slow", **match)) is not None:
             await self.clock.sleep(slow.seconds or 0.0)
-        if self.faults.take("drop", **match) or self.faults.take("refuse", **match):
+        if self.faults.take("refuse", **match):
+            await refuse_connection(scope)
+            return
+        if self.faults.take("drop", **match):
             await close_connection(scope)
             return
         if (fault := self.faults.take("status", **match)) is not None:
@@ -214,6 +227,7 @@ class UpstreamApp:
                 return json_response({"error": str(error)}, 400)
         elif request.method == "DELETE":
             self.faults.faults = []
+        self.changed.set()
         return json_response(self.faults.shown())
 
 
@@ -237,6 +251,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--keys-file", type=Path, required=True, metavar="FILE", help="JSON object, see above")
     made.add_argument("--ready-file", type=Path, metavar="FILE", help="gets the base URL once it serves")
+    made.add_argument(
+        "--control-listen", metavar="HOST:PORT", help="a second port, which the fault `refuse` leaves open"
+    )
+    made.add_argument(
+        "--control-ready-file", type=Path, metavar="FILE", help="gets the base URL of the second port"
+    )
     return made
 
 
@@ -245,7 +265,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         app = create_upstream_app(UpstreamSettings.parse(process.read_json(options.keys_file)))
-        process.main(app, options.listen, options.ready_file)
+        if options.control_listen is None:
+            process.main(app, options.listen, options.ready_file)
+        else:
+            ports = (options.listen, options.control_listen)
+            asyncio.run(run_with_control(app, ports, options.ready_file, options.control_ready_file))
     except (ValueError, OSError) as error:
         print(f"embedded upstream: {error}", file=sys.stderr)  # noqa: T201
         return 1

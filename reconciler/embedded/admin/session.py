@@ -81,7 +81,7 @@ def _bearer(header: str) -> str:
 
 def _user_of(host: Host, token: str) -> Row:
     try:
-        claims = tokens.verify(token, host.credentials.jwt_secret, host.now())
+        claims = tokens.verify(token, host.jwt_secret(), host.now())
     except tokens.ExpiredToken:
         raise gate_error(401, "TOKEN_EXPIRED", "Token has expired") from None
     except tokens.InvalidToken:
@@ -155,7 +155,7 @@ def _open_session(host: Host, user: Row) -> dict[str, Any]:
         "expires_at": now + tokens.REFRESH_TTL_S,
     })  # fmt: skip
     return {
-        "access_token": tokens.sign(claims, host.credentials.jwt_secret), "refresh_token": refresh_token,
+        "access_token": tokens.sign(claims, host.jwt_secret()), "refresh_token": refresh_token,
         "expires_in": tokens.ACCESS_TTL_S, "token_type": "Bearer",
     }  # fmt: skip
 

@@ -43,6 +43,10 @@ class Rejected:
     upstream_model: str
 
 
+class Missing:
+    """The upstream does not have this endpoint; nothing was marked."""
+
+
 def endpoint_url(account: Row, endpoint: str) -> str:
     """Return where an account's upstream has `/chat/completions`, `/embeddings` or `/responses`."""
     base = str(account["credentials"].get("base_url") or _DEFAULT_BASE).strip().rstrip("/")
@@ -71,9 +75,19 @@ def upstream_headers(account: Row, client: Mapping[str, str], *, stream: bool) -
 
 
 async def attempt(
-    host: Host, account: Row, url: str, headers: Mapping[str, str], body: bytes, upstream_model: str
-) -> UpstreamAnswer | FailedOver | Rejected:
-    """Send a request; return the answer when it is a success, else what became of it. Marks the account."""
+    host: Host,
+    account: Row,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    upstream_model: str,
+    *,
+    mark_missing: bool = True,
+) -> UpstreamAnswer | FailedOver | Rejected | Missing:
+    """Send a request; return the answer when it is a success, else what became of it. Marks the account.
+
+    With `mark_missing` False an endpoint that is not there (404, 405) is Missing.
+    """
     try:
         answer = await host.upstream.post(url, headers, body, host.settings.upstream_timeout_s)
     except UpstreamUnreachable as error:
@@ -85,18 +99,24 @@ async def attempt(
     if answer.status < 400:
         marks.after_success(host, account, upstream_model)
         return answer
-    return await _failed(host, account, answer, upstream_model)
+    raw = await _error_body(answer)
+    if answer.status in (404, 405) and not mark_missing:
+        return Missing()
+    return _failed(host, account, answer, raw, upstream_model)
 
 
-async def _failed(
-    host: Host, account: Row, answer: UpstreamAnswer, upstream_model: str
-) -> FailedOver | Rejected:
+async def _error_body(answer: UpstreamAnswer) -> bytes:
     try:
-        raw = await answer.read()
+        return await answer.read()
     except UpstreamBroken:
-        raw = b""
+        return b""
     finally:
         await answer.close()
+
+
+def _failed(
+    host: Host, account: Row, answer: UpstreamAnswer, raw: bytes, upstream_model: str
+) -> FailedOver | Rejected:
     message, status = error_message(raw), answer.status
     text = raw[:65_536].decode(errors="replace")
     moved_on = marks.after_answer(host, account, status, text, message, upstream_model)

@@ -1,4 +1,4 @@
-"""`/v1/messages` on an openai group: Anthropic's protocol, served through chat completions.
+"""`/v1/messages` on an openai group: Anthropic's protocol, served through chat completions or responses.
 
 Source: sub2api v0.1.179, `internal/service/openai_gateway_messages.go`, `internal/pkg/apicompat`.
 """
@@ -9,8 +9,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from reconciler.embedded.database import Row
-from reconciler.embedded.dataplane.dialects import Dialect, Translator, sse
+from reconciler.embedded.dataplane.chat import back_over, over, with_usage
+from reconciler.embedded.dataplane.dialects import Dialect, Translator, Wire, sse
+from reconciler.embedded.dataplane.keyauth import authenticate
+from reconciler.embedded.envelope import json_response
+from reconciler.embedded.state import Host
 
 _FAMILIES = {"opus": "gpt-5.4", "sonnet": "gpt-5.3-codex", "haiku": "gpt-5.4-mini"}
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -21,7 +28,7 @@ class Messages(Dialect):
 
     needs_dispatch = True
 
-    def request(self, account: Row, body: dict[str, Any], model: str) -> dict[str, Any]:
+    def request(self, body: dict[str, Any], model: str, wire: Wire) -> dict[str, Any]:
         sent: dict[str, Any] = {"model": model, "messages": _chat_messages(body)}
         renamed = {
             "max_tokens": "max_tokens",
@@ -35,11 +42,11 @@ class Messages(Dialect):
         if choice := body.get("tool_choice"):
             sent["tool_choice"] = _chat_choice(choice)
         if body.get("stream") is True:
-            sent |= {"stream": True, "stream_options": {"include_usage": True}}
-        return sent
+            sent["stream"] = True
+        return over(wire, with_usage(sent))
 
-    def translator(self, account: Row, model: str) -> Translator:
-        return _ToMessages(model)
+    def translator(self, model: str, wire: Wire) -> Translator:
+        return back_over(wire, model, _ToMessages(model))
 
     def error(self, kind: str, message: str) -> dict[str, Any]:
         return {"type": "error", "error": {"type": kind, "message": message}}
@@ -53,6 +60,16 @@ class Messages(Dialect):
             return model
         family = next((name for name in _FAMILIES if name in model), None)
         return str(config.get(f"{family}_mapped_model") or _FAMILIES[family]) if family else model
+
+
+async def count_tokens(host: Host, request: Request) -> Response:
+    """`POST /v1/messages/count_tokens`: passed on to upstreams that do not have it."""
+    group = authenticate(host, request).group
+    if group is None or not group["allow_messages_dispatch"]:
+        return json_response(
+            Messages().error("permission_error", "This group does not allow /v1/messages dispatch"), 403
+        )
+    return json_response(Messages().error("upstream_error", "Upstream request failed"), 404)
 
 
 def _chat_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,8 +137,6 @@ def _usage(usage: Any) -> dict[str, int]:
 
 class _ToMessages(Translator):
     """Chat completion in, Anthropic message out; names the model that the client asked for."""
-
-    converts = True
 
     def __init__(self, model: str) -> None:
         self._model = model

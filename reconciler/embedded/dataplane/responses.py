@@ -10,21 +10,17 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.embedded.database import Row
-from reconciler.embedded.dataplane.dialects import Dialect, Translator, sse, uses_responses
+from reconciler.embedded.dataplane.dialects import Dialect, Translator, Wire, sse
 
 
 class Responses(Dialect):
     """OpenAI responses."""
 
-    def upstream_endpoint(self, account: Row) -> str:
-        return "/v1/responses" if uses_responses(account) else "/v1/chat/completions"
+    def request(self, body: dict[str, Any], model: str, wire: Wire) -> dict[str, Any]:
+        return body | {"model": model} if wire == "/responses" else _to_chat(body, model)
 
-    def request(self, account: Row, body: dict[str, Any], model: str) -> dict[str, Any]:
-        return body | {"model": model} if uses_responses(account) else _to_chat(body, model)
-
-    def translator(self, account: Row, model: str) -> Translator:
-        return Translator() if uses_responses(account) else _ToResponses(model)
+    def translator(self, model: str, wire: Wire) -> Translator:
+        return Translator() if wire == "/responses" else _ToResponses(model)
 
 
 def _to_chat(body: dict[str, Any], model: str) -> dict[str, Any]:
@@ -70,8 +66,6 @@ def _chat_item(item: dict[str, Any]) -> dict[str, Any]:
 
 class _ToResponses(Translator):
     """Chat completion in, response out; names the model that the client asked for."""
-
-    converts = True
 
     def __init__(self, model: str) -> None:
         self._model = model
