@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
 
-from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests, run_options
+from reconciler.cli.options import open_store, options_of, paths_argument, run_options
 from reconciler.cli.text import escape
 from reconciler.engine.importing import Imported, import_host
 from reconciler.engine.workspace import open_host
-from reconciler.errors import Refused
-from reconciler.manifest import ShadowHost
+from reconciler.errors import InvalidInput, Refused
+from reconciler.manifest import ManifestSet, ShadowHost
+from reconciler.manifest.loader import load
 from reconciler.manifest.write import to_yaml
 
 
@@ -47,14 +49,17 @@ def import_(
     that the manifests ask for. What is not ours gets the annotation that adopts it. Objects that no manifest can
     describe as they stand are named on standard error, with the reason.
 
+    PATH may be a set that is still incomplete: its references are not checked. Give all there is, so that nothing is
+    imported twice and names stay different.
+
     \b
     Examples:
-      reconcile import manifests/planes.yaml --host east --out manifests/east.yaml
+      reconcile import manifests --host east --out manifests/east.yaml
       reconcile import manifests/planes.yaml --host east | less
     """
     if out is not None and out.exists() and not force:
         raise Refused(f"{out} exists", hint="overwrite it with --force, or name another file")
-    manifests = read_manifests(paths)
+    manifests = _known(paths)
     options = options_of(policy=policy, stack=stack, quiet=quiet)
 
     async def run() -> Imported:
@@ -81,3 +86,13 @@ def import_(
         click.echo(
             f"{len(imported.resources)} manifests, {len(imported.left_out)} objects left out", err=True
         )
+
+
+def _known(paths: tuple[str, ...]) -> ManifestSet:
+    """Load what there is. The set may lack the very manifests that are to be imported, so it is not checked further."""
+    loaded = load(paths, stdin=sys.stdin.buffer if "-" in paths else None)
+    errors = [problem for problem in loaded.problems if problem.severity == "error"]
+    if errors:
+        lines = [f"{problem.location}: {problem.rule}: {problem.message}" for problem in errors]
+        raise InvalidInput("\n".join(["the manifests cannot be read", *lines]))
+    return loaded.manifests

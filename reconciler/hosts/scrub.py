@@ -7,6 +7,9 @@ import re
 SHOWN_CHARS = 256
 """Longest piece of a host's answer that may stand in an error, event or evidence file."""
 
+READ_CHARS = 16 * SHOWN_CHARS
+"""Nothing beyond is looked at: what is cut off needs no cleaning."""
+
 REDACTED = "[redacted]"
 
 # Shapes of credentials a host may quote back: its own admin keys, API keys, JWTs and anything called Bearer.
@@ -24,17 +27,25 @@ class Scrubber:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
+        self._longest_first: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Scrubber(…)"
 
     def learn(self, *secrets: str) -> None:
         """Remember values that must never be shown. Shorter than 4 characters hides nothing and is left out."""
-        self._secrets.update(secret for secret in secrets if len(secret) >= 4)
+        new = {secret for secret in secrets if len(secret) >= 4} - self._secrets
+        if new:
+            self._secrets |= new
+            self._longest_first = ()
 
     def clean(self, text: str) -> str:
         """Return `text` without known secrets, credential-like words and control characters, cut to `SHOWN_CHARS`."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, REDACTED)
+        if not self._longest_first:
+            self._longest_first = tuple(sorted(self._secrets, key=len, reverse=True))
+        text = text[:READ_CHARS]
+        for secret in self._longest_first:
+            if secret in text:
+                text = text.replace(secret, REDACTED)
         text = _CONTROL.sub(" ", _SECRET_SHAPES.sub(REDACTED, text)).strip()
         return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

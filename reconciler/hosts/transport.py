@@ -296,6 +296,11 @@ def _parse(raw: bytes | None) -> tuple[Any, bool]:
     if not raw.strip():
         return None, True
     try:
-        return json.loads(raw), True
+        return json.loads(raw, parse_constant=_no_number), True
     except (ValueError, RecursionError):
         return raw[:4096].decode("utf-8", "replace"), False
+
+
+def _no_number(word: str) -> None:
+    """Refuse NaN and Infinity, which Python would take and JSON does not know."""
+    raise ValueError(word)

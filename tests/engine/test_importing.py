@@ -118,7 +118,7 @@ async def test_planning_right_after_import_changes_nothing(bench: EmbeddedBench)
     assert await changes(bench, found.resources) == []
     theirs = [each for each in found.resources if each.KIND == "ProviderAccount" and each.adopt]
     assert [(each.name, each.adopt, document(each)["spec"]["groups"]) for each in theirs] == [
-        ("ber-account", str(body["id"]), ["their-group-co"])
+        (f"{bench.host.name}-ber-account", str(body["id"]), [f"{bench.host.name}-their-group-co"])
     ]
 
 
@@ -212,13 +212,18 @@ async def test_a_channel_of_somebody_elses_is_named_and_left_alone(bench: Embedd
 
 
 async def test_equal_names_on_the_host_become_different_names(bench: EmbeddedBench) -> None:
-    await bench.foreign_group("Chat!")
+    first = await bench.foreign_group("Chat!")
     second = await bench.foreign_group("chat")
     third = await bench.foreign_group("电话")
 
     names = {each.adopt: each.name for each in (await imported(bench)).resources}
 
-    assert sorted(names.values()) == ["chat", f"chat-{second}", "default", f"group-{third}"]
+    host = bench.host.name
+    assert [names[each] for each in (first, second, third)] == [
+        f"{host}-chat",
+        f"{host}-chat-{second}",
+        f"{host}-group",
+    ]
 
 
 async def test_another_installations_objects_are_theirs(bench: EmbeddedBench) -> None:
@@ -234,4 +239,4 @@ async def test_another_installations_objects_are_theirs(bench: EmbeddedBench) ->
         "GatewayKey",
         "Channel",
     }
-    assert [each.name for each in found.resources] == ["default"]
+    assert [each.name for each in found.resources] == [f"{bench.host.name}-default"]

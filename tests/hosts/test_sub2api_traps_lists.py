@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.errors import Malformed
 from tests.hosts.faults import Act, edits
 from tests.hosts.sub2api_bench import EmbeddedBench, Sub2apiBench
 
@@ -67,6 +68,17 @@ async def test_a_host_that_pages_inconsistently_hides_and_doubles_nothing(
 
     assert {item.object_id for item in made} <= set(found)
     assert len(found) == len(set(found))
+
+
+async def test_a_list_without_end_is_given_up(embedded: EmbeddedBench) -> None:
+    def endless(body: dict[str, Any]) -> None:
+        body["data"]["pages"] = 10**9
+        body["data"]["items"] = [{"id": 1, "name": "again"}]
+
+    embedded.faults.on("GET", "/groups$", edits(endless), times=10**9)
+
+    with pytest.raises(Malformed, match="does not end"):
+        await embedded.driver.observe()
 
 
 async def test_an_object_deleted_while_the_list_is_read_is_left_out(embedded: EmbeddedBench) -> None:

@@ -258,6 +258,12 @@ async def test_json_nested_beyond_all_reason_is_malformed() -> None:
         await Host(httpx.Response(200, text="[" * 100_000)).send()
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_that_json_does_not_know_are_malformed(word: str) -> None:
+    with pytest.raises(Malformed):
+        await Host(httpx.Response(200, text=f'{{"rate": {word}}}')).send()
+
+
 async def test_an_empty_answer_is_nothing() -> None:
     assert await Host(httpx.Response(204)).send("DELETE") is None
 

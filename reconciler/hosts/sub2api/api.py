@@ -17,6 +17,9 @@ ADMIN = f"{PREFIX}/admin"
 PAGE_SIZE = 1000
 """The host's largest page; a larger value silently becomes 20."""
 
+MOST_PAGES = 1000
+"""A list that does not end before, a million rows on, is no list."""
+
 COMPLIANCE_GATE = "ADMIN_COMPLIANCE_ACK_REQUIRED"
 # The answer itself says that nothing was done and that asking again helps.
 _UNDONE = frozenset({"IDEMPOTENCY_IN_PROGRESS", "IDEMPOTENCY_RETRY_BACKOFF", "IDEMPOTENCY_STORE_UNAVAILABLE"})
@@ -101,7 +104,9 @@ class Api:
         return dict(data)
 
     async def page(self, path: str, number: int = 1, **params: str | int) -> tuple[list[Json], int, int]:
-        """Return the items of one page, the total and the number of pages."""
+        """Return the items of one page, the total and the number of pages. Raises Malformed beyond `MOST_PAGES`."""
+        if number > MOST_PAGES:
+            raise Malformed(f"{path} does not end", where=self.where)
         data = await self.get(path, page=number, page_size=self.page_size, **params)
         with shape(f"a page of {path}", self.where):
             return objects(data["items"]), int(data["total"]), int(data["pages"])

@@ -58,7 +58,7 @@ class Keys:
             return ObservedObject(
                 kind="GatewayKey",
                 object_id=identity(raw),
-                host_name=self._api.transport.scrubber.clean(name),
+                host_name=name,
                 fields=normal.key_fields(raw, self._groups.names, version),
                 marker=marker,
                 runtime={"status": text(raw, "status"), "fingerprint": self._fingerprint(value)},

@@ -64,7 +64,7 @@ class Usage:
             for raw in items:
                 row = self._row(raw)
                 found[row.row_id] = row
-            number += 1
+            number = number + 1 if items else pages + 1
         return list(found.values())
 
     def _row(self, raw: Json) -> UsageRow:
