@@ -26,6 +26,7 @@ REDIS_VARIABLE = "RECONCILE_GATEWAY_REDIS_URL"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until told to stop. Returns 0 after a clean stop, 1 when it cannot start, 64 for a wrong command line."""
     options = _parser().parse_args(arguments)
+    os.umask(0o077)  # the database holds sealed keys and who called what
     json_logs.configure(options.log_level)
     try:
         run(_settings(options), _listen(options))

@@ -7,14 +7,15 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.gateway.contract import StorageUnavailable, UpstreamClient
+from reconciler.gateway.contract import StorageUnavailable
 from reconciler.gateway.control.app import create_control_app
 from reconciler.gateway.control.auth import Credentials
 from reconciler.gateway.control.context import Context
@@ -23,6 +24,7 @@ from reconciler.gateway.dataplane.upstream import create_upstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
 from reconciler.gateway.keys import Keys, load_master_key
+from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.runtime.backend import RuntimeBackend
 from reconciler.gateway.runtime.memory import MemoryBackend
@@ -31,12 +33,15 @@ from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.gateway.settings import Settings
 from reconciler.gateway.storage import Storage
 from reconciler.gateway.storage.changes import Changes
+from reconciler.gateway.storage.logs import MAX_DELETED as LOG_BATCH
 from reconciler.gateway.threads import Threads
 from reconciler.gateway.times import Now, utc_now
 from reconciler.gateway.tokens import SignedProbeTokens
 
 TIDY_S = 30.0
 """Between two rounds of forgetting expired bindings, saving the runtime's snapshot and deleting old log rows."""
+TIDY_PAUSE_S = 0.1
+"""Between two batches of deleted log rows, for the writers of new ones."""
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +53,6 @@ class Gateway:
     data_plane: DataPlane
     control: ASGIApp
     health: ASGIApp
-    revisions: Revisions
-    runtime: Runtime
-    registry: CollectorRegistry
     draining: bool = False
     """Set when the process is asked to stop: it is not ready any more."""
 
@@ -65,7 +67,9 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def open_gateway(settings: Settings, *, now: Now = utc_now) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    settings: Settings, *, now: Now = utc_now, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Gateway]:
     """Open storage, load what is active, and run the gateway until the context ends; then store what is left.
 
     Raises: UnusableKeyFile, ForeignSchema, ForeignMasterKey, StorageUnavailable.
@@ -73,53 +77,52 @@ async def open_gateway(settings: Settings, *, now: Now = utc_now) -> AsyncIterat
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     credentials = Credentials(settings.tokens_file)
     keys = Keys(load_master_key(settings.master_key, create=settings.master_key_file is None))
+    name = settings.replica or f"{socket.gethostname()[:40]}-{os.getpid()}"
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
         storage = await threads.run(Storage.open, settings.database, now=now, check_value=keys.check_value)
         stack.callback(storage.close)
-        revisions = Revisions(storage, keys, threads, replica=settings.replica or _process_name())
+        revisions = Revisions(storage, keys, threads)
         await revisions.refresh()
-        stack.push_async_callback(_leave, revisions)
-        backend = await _open_backend(settings, now)
-        stack.push_async_callback(backend.aclose)
+        runtime = Runtime(await _backend(settings, name, clock, stack))
+        replica = Replica(
+            name, storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
+        )
+        stack.push_async_callback(_leave, replica)
         decisions = BatchedLog(storage.logs)
         stack.push_async_callback(decisions.aclose)
         upstream = create_upstream(settings.upstream)
         stack.push_async_callback(upstream.aclose)
-        runtime = Runtime(backend)
         tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=now)
-        context = Context(storage, threads, keys, revisions, tokens, runtime, settings.policy, now)
-        gateway = _assemble(context, runtime, decisions, upstream, credentials)
-        follow = revisions.run(Changes(storage.database), runtime.in_flight)
-        async with _running(follow, _tidy(context, gateway.data_plane, settings)):
-            yield gateway
+        data_plane = create_data_plane(
+            revisions=revisions, runtime=runtime, upstream=upstream, log=decisions, tokens=tokens, clock=clock
+        )
+        context = Context(storage, threads, keys, revisions, replica, tokens, runtime, settings.policy, now)
+        follow = replica.follow(Changes(storage.database))
+        async with _running(follow, _tidy(context, data_plane, settings)):
+            yield _assemble(context, data_plane, credentials)
 
 
-def _assemble(
-    context: Context,
-    runtime: Runtime,
-    decisions: BatchedLog,
-    upstream: UpstreamClient,
-    credentials: Credentials,
-) -> Gateway:
+async def _backend(
+    settings: Settings, name: str, clock: Callable[[], float], stack: contextlib.AsyncExitStack
+) -> RuntimeBackend:
+    if settings.redis_url is not None:
+        shared = await RedisBackend.open(settings.redis_url, replica=name, clock=clock)
+        stack.push_async_callback(shared.aclose)
+        return shared
+    own = MemoryBackend(path=settings.data / "runtime.json", clock=clock)
+    stack.push_async_callback(own.aclose)
+    return own
+
+
+def _assemble(context: Context, data_plane: DataPlane, credentials: Credentials) -> Gateway:
     registry = CollectorRegistry()
-    data_plane = create_data_plane(
-        revisions=context.revisions,
-        runtime=runtime,
-        upstream=upstream,
-        log=decisions,
-        tokens=context.tokens,
-        clock=lambda: context.now().timestamp(),
-    )
     registry.register(data_plane.collector())
     gateway = Gateway(
         data_plane=data_plane,
         control=create_control_app(context, credentials, registry),
         health=create_health_app(context.revisions, registry, draining=lambda: gateway.draining),
-        revisions=context.revisions,
-        runtime=runtime,
-        registry=registry,
     )
     return gateway
 
@@ -136,31 +139,34 @@ async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _open_backend(settings: Settings, now: Now) -> RuntimeBackend:
-    """Return where the runtime plane lives: Redis when there is one to share it, else this process."""
-    if settings.redis_url is not None:
-        return await RedisBackend.open(settings.redis_url, clock=lambda: now().timestamp())
-    return MemoryBackend(path=settings.data / "runtime.json", clock=lambda: now().timestamp())
-
-
 async def _tidy(context: Context, data_plane: DataPlane, settings: Settings) -> None:
     """Keep what grows within bounds, for ever."""
-    logs = context.storage.logs
+    backend = data_plane.runtime.backend
     while True:
         await asyncio.sleep(TIDY_S)
         try:
             await data_plane.sweep()
-            await data_plane.runtime.backend.save()
-            await context.run(logs.tidy, keep_for=settings.keep_logs_for, keep_rows=settings.keep_log_rows)
+            if isinstance(backend, MemoryBackend):
+                await backend.save()
+            await _thin_out(context, settings)
         except (StorageUnavailable, OSError) as error:
             log.warning("tidying failed, it is tried again", extra={"error": str(error)})
+        # A defect must not end the loop: what grows without bounds ends the process some day.
+        except Exception:
+            log.exception("tidying failed, it is tried again")
 
 
-async def _leave(revisions: Revisions) -> None:
+async def _thin_out(context: Context, settings: Settings) -> None:
+    """Delete old log rows, batch by batch, with pauses in which new ones are written."""
+    tidy = context.storage.logs.tidy
+    while True:
+        deleted = await context.run(tidy, keep_for=settings.keep_logs_for, keep_rows=settings.keep_log_rows)
+        if deleted < LOG_BATCH:
+            return
+        await asyncio.sleep(TIDY_PAUSE_S)
+
+
+async def _leave(replica: Replica) -> None:
     """Take this process off the list of replicas; when storage is away it falls off by itself."""
     with contextlib.suppress(StorageUnavailable):
-        await revisions.forget_me()
-
-
-def _process_name() -> str:
-    return f"{socket.gethostname()[:40]}-{os.getpid()}"
+        await replica.leave()

@@ -112,6 +112,7 @@ async def _announce(server: _Server, listen: Listen, listener: socket.socket) ->
     if listen.ready_file is not None:
         draft = listen.ready_file.with_name(f".{listen.ready_file.name}.new")
         draft.write_text(f"{url}\n")
+        draft.chmod(0o644)
         draft.replace(listen.ready_file)
 
 

@@ -17,6 +17,7 @@ from reconciler.gateway.control.auth import Credentials
 from reconciler.gateway.control.context import Context
 from reconciler.gateway.endpoints import EndpointPolicy
 from reconciler.gateway.keys import Keys
+from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.runtime.memory import MemoryBackend
 from reconciler.gateway.runtime.plane import Runtime
@@ -146,11 +147,15 @@ async def control_plane(
     storage = await threads.run(
         Storage.open, url or f"sqlite:///{folder}/gateway.db", now=clock, check_value=keys.check_value
     )
-    revisions = Revisions(storage, keys, threads, replica="replica-1")
+    revisions = Revisions(storage, keys, threads)
     await revisions.refresh()
     tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=clock)
     runtime = Runtime(MemoryBackend(clock=lambda: clock().timestamp()))
-    context = Context(storage, threads, keys, revisions, tokens, runtime, policy or EndpointPolicy(), clock)
+    replica = Replica(
+        "replica-1", storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
+    )
+    policy = policy or EndpointPolicy()
+    context = Context(storage, threads, keys, revisions, replica, tokens, runtime, policy, clock)
     tokens_file = write_tokens(folder / "tokens")
     registry = CollectorRegistry()
     app = create_control_app(context, Credentials(tokens_file), registry)

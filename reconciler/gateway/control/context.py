@@ -11,6 +11,7 @@ from reconciler.gateway.documents import Prepared, decode, prepare
 from reconciler.gateway.endpoints import EndpointPolicy
 from reconciler.gateway.keys import Keys
 from reconciler.gateway.refusals import Clash, Invalid, Missing
+from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.storage import Fence, Storage
 from reconciler.gateway.threads import Threads
@@ -29,6 +30,7 @@ class Context:
     threads: Threads
     keys: Keys
     revisions: Revisions
+    replica: Replica
     tokens: SignedProbeTokens
     runtime: RuntimePlane
     policy: EndpointPolicy

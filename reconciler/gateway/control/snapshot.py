@@ -19,7 +19,7 @@ async def snapshot(context: Context, _call: Call) -> Answer:
     text = await context.run(canonical, active.configuration)
     gateway_keys = await context.run(context.storage.key_versions.rows, "gateway")
     managed_keys = await context.run(context.storage.key_versions.rows, "managed")
-    replicas = await context.revisions.replicas(context.runtime.in_flight())
+    replicas = await context.replica.all()
     return Answer(
         Snapshot(
             revision=active.info.revision,

@@ -25,7 +25,7 @@ TABLES: Mapping[str, Table] = {
 
 _AUDITS = {"sticky": schema.sticky_audit, "failover": schema.failover_events}
 _COLUMNS = ("at", "request_id", "route_id", "from_route_id", "probe", "namespace", "row")
-_MAX_DELETED = 10_000
+MAX_DELETED = 10_000
 """Rows that one tidying transaction deletes at most, so that no writer waits long."""
 
 _encode = msgspec.json.Encoder().encode
@@ -99,7 +99,7 @@ class SqlLogStore:
             with self.database.append() as connection:
                 newest = connection.scalar(select(func.max(table.c.id))) or 0
                 old = (table.c.at < oldest) | (table.c.id <= newest - keep_rows)
-                some = select(table.c.id).where(old).order_by(table.c.id).limit(_MAX_DELETED)
+                some = select(table.c.id).where(old).order_by(table.c.id).limit(MAX_DELETED)
                 deleted += connection.execute(table.delete().where(table.c.id.in_(some))).rowcount
         return deleted
 
