@@ -105,7 +105,10 @@ class HostImport:
             return known or seen.marker.kind != seen.kind
         for loaded in self.manifests:
             resource = loaded.resource
-            if resource.KIND == seen.kind and resource.adopt in (seen.object_id, seen.host_name):
+            here = (
+                isinstance(resource, ShadowGroup | ProviderAccount) and resource.spec.host == self.host.name
+            )
+            if here and resource.KIND == seen.kind and resource.adopt in (seen.object_id, seen.host_name):
                 self._group_names[f"#{seen.object_id}"] = resource.name
                 return True
         return False

@@ -13,6 +13,7 @@ from reconciler.engine.importing import Imported, import_host
 from reconciler.hosts.contract import NormalizeContext
 from reconciler.manifest import GatewayKey, Loaded, ManifestSet, ProviderAccount, Resource, ShadowGroup
 from reconciler.manifest.loader import load
+from reconciler.manifest.meta import ADOPT
 from reconciler.manifest.write import document, to_yaml
 from reconciler.plan.diff import compare
 from reconciler.plan.model import PlaneObservation, host_plane
@@ -140,6 +141,19 @@ async def test_what_a_manifest_describes_already_is_not_imported_again(bench: Em
 
     names = [each.name for each in found.resources if each.adopt is None]
     assert names == [bench.name("alpha"), bench.name("second")]
+
+
+async def test_what_is_adopted_on_another_host_is_not_described_here(bench: EmbeddedBench) -> None:
+    group_id = await bench.foreign_group("theirs")
+    other = bench.group("other", host="west").model_copy(
+        update={
+            "metadata": bench.group("other").metadata.model_copy(update={"annotations": {ADOPT: group_id}})
+        }
+    )
+
+    found = await imported(bench, other)
+
+    assert group_id in [each.adopt for each in found.resources]
 
 
 async def test_no_secret_is_read_or_written(bench: EmbeddedBench) -> None:

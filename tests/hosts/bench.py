@@ -116,7 +116,7 @@ class Bench(ABC):
         return f"{word}-{self.suffix}"
 
     def group(self, word: str = "chat", **spec: Any) -> ShadowGroup:
-        made: ShadowGroup = self._manifest(ShadowGroup, self.name(word), host=self.host.name, **spec)
+        made: ShadowGroup = self._manifest(ShadowGroup, self.name(word), **{"host": self.host.name, **spec})
         return made
 
     def account(
