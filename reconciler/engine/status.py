@@ -63,6 +63,7 @@ async def write_statuses(
         policies=proofs.policies(),
         programmed=programmed(workspace, seen),
         held_back={manifest_of(key): why for key, why in held_back.items()},
+        demanded={path: proofs.path_policy(path).drills for path in proofs.scope.all_routes()},
         drills=tuple(latest_drills(workspace).values()),
     )
     found = conditions(facts)

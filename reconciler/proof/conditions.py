@@ -55,6 +55,8 @@ class Facts:
     """Programmed of each manifest's own objects, where it is not True."""
     held_back: Mapping[ManifestKey, str] = field(default_factory=dict)
     """Manifests that this run left out of service, and why."""
+    demanded: Mapping[PathKey, frozenset[str]] = field(default_factory=dict)
+    """The drills that each path's Acceptances ask for."""
     drills: Sequence[DrillResult] = ()
     """The newest result of every drill."""
 
@@ -100,8 +102,9 @@ def _of(resource: Resource, facts: Facts) -> list[Condition]:
         ]
     clean = _over("Clean", (Link.CLEAN,), paths, facts) if paths else Condition("Clean", "True", "Clean")
     result = [_accepted(), programmed, *rest]
-    if policy.drills and paths:
-        result.append(_drilled(paths, policy, facts))
+    drilled = _drilled(paths, facts)
+    if drilled is not None:
+        result.append(drilled)
     held = facts.held_back.get(key)
     if held is not None:
         result[1] = Condition("Programmed", "False", "HeldBack", held)
@@ -224,19 +227,19 @@ def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) 
     return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
 
 
-def _drilled(paths: Sequence[PathKey], policy: Policy, facts: Facts) -> Condition:
-    """Return the condition that the demanded drills make over the public models of some paths."""
+def _drilled(paths: Sequence[PathKey], facts: Facts) -> Condition | None:
+    """Return the condition that the demanded drills make over some paths; None when none is demanded."""
     wanted = {
         (drill, path.model, facts.scope.logical_group_of(path))
         for path in paths
         if path.route
-        for drill in policy.drills
+        for drill in facts.demanded.get(path, frozenset()) & frozenset(DRILLS)
     }
+    if not wanted:
+        return None
     known = {(each.key.drill, each.key.model, each.key.logical_group): each for each in facts.drills}
     unknown: Condition | None = None
     for drill, model, group in sorted(wanted):
-        if drill not in DRILLS:
-            continue
         what = f"drill {drill} of {group}/{model}"
         found = known.get((drill, model, group))
         if found is None or found.status is Status.INCONCLUSIVE:
