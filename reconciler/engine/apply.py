@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from reconciler.engine.bookkeeping import overdue
 from reconciler.engine.contract import Contract
 from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
@@ -117,8 +118,7 @@ class _Apply:
         self._check_digest(before)
         require(plan, self.options.allowances, origins=origins(workspace))
         remember_values(workspace, self.values, self.lease)
-        for entry in plan.forget:
-            workspace.store.forget(entry.key, self.lease)
+        self._keep_books(before)
         if not plan.pending():
             return await self._settled(before, proofs)
         workspace.progress.phase(
@@ -142,6 +142,8 @@ class _Apply:
         now_active = staged.revision or active.revision
         await live.bind(expanded.to_bind, revision=now_active, document=staged.document)
         await live.edit(joining=True, revision=now_active, document=staged.document)
+        # What could not be bound has not taken the place of anything yet.
+        expanded.failed.update(live.failed)
         contract = Contract(workspace, work, before, expanded, staged)
         if not (self.options.all_or_nothing and staged.held_back):
             await contract.run()
@@ -166,6 +168,14 @@ class _Apply:
         made = prospect(self.workspace, before.observed, before.inventory, knowledge_of(self.workspace, None))
         require_fresh(made.plan, expected)
 
+    def _keep_books(self, seen: Prospect) -> None:
+        store = self.workspace.store
+        for entry in seen.plan.forget:
+            store.forget(entry.key, self.lease)
+        store.remember_all(
+            overdue(seen.plan, seen.desired, seen.inventory, self.workspace.manifests), self.lease
+        )
+
     async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
@@ -185,6 +195,7 @@ class _Apply:
     ) -> Report:
         self.workspace.progress.phase("status", "looking once more, and writing the status down")
         after = await look(self.workspace, self.values)
+        self._keep_books(after)
         proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
         stale = [path for path in self._stale(proofs) if path not in proved_now]
         await self._renew(proofs, after.observed, stale)

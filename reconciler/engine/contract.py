@@ -80,7 +80,9 @@ class Contract:
         if change.object_id is None:
             return
         if change.action is Action.DELETE:
-            adopted = any(entry.key == change.key and entry.adopted for entry in self.prospect.inventory)
+            adopted = any(
+                entry.key == change.key and entry.adopted for entry in self.workspace.store.inventory()
+            )
             await self.work.delete(change.key, change.object_id, adopted=adopted)
         else:
             await self.work.update(change.object_id, self.prospect.desired[change.key])

@@ -14,7 +14,7 @@ from reconciler.engine.hostwork import HostWork, with_groups
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import LeaseLost, RemoteError
+from reconciler.errors import LeaseLost, Refused, RemoteError
 from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey
 from reconciler.plan.order import waves
@@ -69,11 +69,11 @@ class Expand:
             await self._apply(change, desired)
         except LeaseLost:
             raise
-        except (RemoteError, KeyError) as error:
+        except (RemoteError, Refused, KeyError) as error:
             why = (
-                error.message
-                if isinstance(error, RemoteError)
-                else f"needs {error.args[0]}, which does not exist"
+                f"needs {error.args[0]}, which does not exist"
+                if isinstance(error, KeyError)
+                else error.message
             )
             self.result.failed[change.key] = why
             self.workspace.progress.warn(f"{change.key.kind}/{change.key.name}: {why}")
@@ -86,12 +86,18 @@ class Expand:
         elif change.key.kind == ProviderAccount.KIND:
             await self._create_account(change, desired)
         else:
-            await self.work.create(desired)
-            self._retire(change)
+            made = await self.work.create(desired, replaces=_replaced(change))
+            self._retire(change, made.object_id)
 
-    def _retire(self, change: Change) -> None:
-        if change.change_class is ChangeClass.REPLACE and change.object_id is not None:
-            self.result.retired[change.key] = change.object_id
+    def _retire(self, change: Change, made_id: str) -> None:
+        """Note the old object of a replacement, to be deleted in contract.
+
+        A key that a hand bound to another group has our mark and value still: create finds it and puts it right, so
+        there is no second one, and nothing to delete.
+        """
+        old = _replaced(change)
+        if old is not None and old != made_id:
+            self.result.retired[change.key] = old
 
     async def _create_account(self, change: Change, desired: DesiredObject) -> None:
         """Make an account inside its quarantine group, prove it there, and bind it where nothing live leads yet."""
@@ -109,8 +115,8 @@ class Expand:
         if not _all_proved(found):
             await self._discard(change, made.object_id)
             raise RemoteError(_why(found), where=f"ProviderAccount/{account.name}")
-        self._retire(change)
-        self.work.remember(desired, made.object_id)
+        self._retire(change, made.object_id)
+        self.work.remember(desired, made.object_id, replaces=_replaced(change))
         self.result.to_bind[change.key] = frozenset(desired.fields["groups"])
 
     def _free_groups(self, desired: DesiredObject) -> frozenset[str]:
@@ -145,6 +151,11 @@ class Expand:
         await self.work.update(change.object_id, with_groups(desired, now))
         if set(desired.fields["groups"]) - set(now):
             self.result.to_bind[change.key] = frozenset(desired.fields["groups"])
+
+
+def _replaced(change: Change) -> str | None:
+    """Return the id of the object that a change puts another one in the place of; None when it replaces nothing."""
+    return change.object_id if change.change_class is ChangeClass.REPLACE else None
 
 
 def groups_in_service(document: Mapping[str, Any]) -> frozenset[str]:

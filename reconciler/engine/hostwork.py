@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.engine.bookkeeping import prunable, replacement
 from reconciler.engine.observe import Observed
 from reconciler.engine.values import Values
 from reconciler.engine.workspace import Workspace
@@ -51,16 +52,21 @@ class HostWork:
         return self.ids.get(_host(key), {}).get((key.kind, key.name))
 
     async def create(
-        self, desired: DesiredObject, *, extra_ids: IDS | None = None, remember: bool = True
+        self,
+        desired: DesiredObject,
+        *,
+        extra_ids: IDS | None = None,
+        remember: bool = True,
+        replaces: str | None = None,
     ) -> ObservedObject:
-        """Make an object and enter it in the inventory."""
+        """Make an object and enter it in the inventory; `replaces` is the id of the one that it takes the place of."""
         driver = self.workspace.drivers[_host(desired.key)]
         self._check_lease()
         made = await driver.create(
             desired, self.marker(desired), self._secrets(desired), self._refs(desired, extra_ids)
         )
         if remember:
-            self.remember(desired, made.object_id)
+            self.remember(desired, made.object_id, replaces=replaces)
         if desired.key.kind == "KeyIssuer":
             await self._top_up(desired.key.name)
         self.workspace.progress.step(f"created {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
@@ -129,17 +135,20 @@ class HostWork:
         self._check_lease()
         return await self.workspace.drivers[_host(account)].bind(account_id, group_ids)
 
-    def remember(self, desired: DesiredObject, object_id: str) -> None:
-        """Enter an object in the inventory."""
-        loaded = self.workspace.manifests.find(desired.key.kind, desired.key.name)
+    def remember(self, desired: DesiredObject, object_id: str, *, replaces: str | None = None) -> None:
+        """Enter an object in the inventory, in one step with the one that it replaces."""
         entry = InventoryEntry(
             key=desired.key,
             object_id=object_id,
             fingerprint=desired.fingerprint or "",
             adopted=desired.adopt is not None,
-            prunable=loaded.resource.prunable if loaded else True,
+            prunable=prunable(self.workspace.manifests, desired.key),
         )
-        self.workspace.store.remember(entry, self.lease)
+        entries = [entry]
+        if replaces is not None and replaces != object_id:
+            known = {each.key: each for each in self.workspace.store.inventory()}
+            entries.append(replacement(entry, replaces, known.get(desired.key)))
+        self.workspace.store.remember_all(entries, self.lease)
         self.ids.setdefault(_host(desired.key), {})[(desired.key.kind, desired.key.name)] = object_id
 
     def marker(self, desired: DesiredObject) -> Marker:

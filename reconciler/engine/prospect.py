@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from reconciler.engine.observe import Observed, observe
 from reconciler.engine.values import Values, remembered
 from reconciler.engine.workspace import Workspace
 from reconciler.manifest import Location, ManifestSet
-from reconciler.plan.model import DesiredObject, InventoryEntry, ObjectKey, Plan, host_plane
+from reconciler.plan.model import CONTROL, DesiredObject, InventoryEntry, ObjectKey, Plan, host_plane
 from reconciler.plan.planner import plan
 from reconciler.plane import document
 from reconciler.plane.document import SECTIONS, control_key
@@ -62,7 +62,8 @@ def prospect(
     in_plane = desired_in_control_plane(manifests, keyring, knowledge, observed.planes)
     before = observed.snapshot.document
     suspended = suspended_keys(manifests)
-    after = document.merge(before, in_plane, installation=keyring.installation, keep=suspended.keys())
+    keep = suspended.keys() | unprunable(inventory, in_plane)
+    after = document.merge(before, in_plane, installation=keyring.installation, keep=keep)
     desired = [*on_hosts, *in_plane]
     made = plan(
         desired,
@@ -74,6 +75,16 @@ def prospect(
         suspended=suspended,
     )
     return Prospect(observed, inventory, by_key(desired), before, after, made, knowledge)
+
+
+def unprunable(inventory: Sequence[InventoryEntry], desired: Sequence[DesiredObject]) -> frozenset[ObjectKey]:
+    """Return the control-plane objects that stay though no manifest asks for them any more: it said so when it did."""
+    wanted = by_key(desired)
+    return frozenset(
+        entry.key
+        for entry in inventory
+        if entry.key.plane == CONTROL and not entry.prunable and entry.key not in wanted
+    )
 
 
 def suspended_keys(manifests: ManifestSet) -> dict[ObjectKey, Location | None]:

@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.engine.desire import desired_in_control_plane
 from reconciler.engine.expand import Expanded
 from reconciler.engine.observe import Observed
-from reconciler.engine.prospect import Prospect, suspended_keys
+from reconciler.engine.prospect import Prospect, suspended_keys, unprunable
 from reconciler.engine.proving import Proofs
 from reconciler.engine.values import Values
 from reconciler.engine.workspace import Workspace
@@ -132,9 +132,8 @@ class Staging:
         self._leave_out(each for each in desired if self._unsettled(each))
         installation = self.workspace.keyring.installation
         suspended = suspended_keys(self.workspace.manifests)
-        wanted = document.merge(
-            observed.snapshot.document, kept, installation=installation, keep=suspended.keys()
-        )
+        keep = suspended.keys() | unprunable(self.prospect.inventory, desired)
+        wanted = document.merge(observed.snapshot.document, kept, installation=installation, keep=keep)
         return self._with_active_form(wanted, observed, desired, kept)
 
     def _unsettled(self, each: DesiredObject) -> bool:
