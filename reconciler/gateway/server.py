@@ -17,11 +17,15 @@ import uvloop
 
 from reconciler.gateway.app import Gateway, open_gateway
 from reconciler.gateway.settings import Settings
+from reconciler.gateway.wire import BoundedHttp, close_slow_heads
 
 KEEP_ALIVE_S = 75
 """Idle client connections are closed after it: longer than what common load balancers keep theirs."""
 _UNWIND_S = 2.0
 """How long requests that were cut off at the end of a drain may take to write their decision rows."""
+
+_SWEEP_TICKS = 20
+"""Ticks of uvicorn's loop, 0.1 s each, between two looks at connections that owe us a request."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            close_slow_heads(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,7 +90,7 @@ async def serve(settings: Settings, listen: Listen, listener: socket.socket) -> 
 def _config(gateway: Gateway, listen: Listen) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from reconciler.gateway.storage import Fence
 SMALL_BODY = 1 << 20
 LARGE_BODY = 32 << 20
 """Room for a configuration of some hundred thousand objects."""
+BODY_WITHIN_S = 60
 FENCE_HEADER = "X-Reconcile-Fence"
 _LONGEST_INSTALLATION = 128
 _LARGEST_FENCE = 2**63 - 1
@@ -135,6 +137,14 @@ def _query(type_: type[S], params: QueryParams) -> S:
 
 
 async def _read(request: Request, longest: int) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            return await _read_whole(request, longest)
+    except TimeoutError as error:
+        raise Unfit(408, "request-timeout", "the body did not arrive in time") from error
+
+
+async def _read_whole(request: Request, longest: int) -> bytes:
     length = request.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > longest:
         raise _too_large(longest)

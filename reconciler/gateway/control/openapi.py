@@ -24,7 +24,7 @@ from reconciler.routing.config import Configuration
 Json = dict[str, Any]
 
 _ALWAYS = (401, 422, 500, 503)
-_ON_WRITES = (400, 403, 409, 413, 415)
+_ON_WRITES = (400, 403, 408, 409, 413, 415)
 _DESCRIPTION = """\
 Configuration, runtime state and logs of one routing control plane.
 

@@ -1,0 +1,99 @@
+"""The revisions of one process: swapped at once, never lost to a storage that is away or a broken revision."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.gateway.contract import LoadedRevision, StorageUnavailable
+from reconciler.gateway.revisions import Revisions
+from reconciler.gateway.storage.revisions import RevisionStore
+from tests.gateway.world import CONSUMER_KEY, ControlPlane, control_plane, document
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path) as plane:
+        await plane.store_keys()
+        await plane.serve()
+        yield plane
+
+
+def _another(plane: ControlPlane) -> Revisions:
+    """The revisions of a second process on the same storage."""
+    return Revisions(plane.context.storage, plane.context.keys, plane.context.threads)
+
+
+def _active(revisions: Revisions) -> LoadedRevision:
+    assert revisions.active is not None
+    return revisions.active
+
+
+async def test_second_process_loads_what_the_first_promoted(plane: ControlPlane) -> None:
+    other = _another(plane)
+    await other.refresh()
+    assert _active(other).info.revision == 2
+    assert _active(other).configuration == plane.context.active().configuration
+    assert other.hash_key(CONSUMER_KEY) in _active(other).managed_keys
+
+
+async def test_promoted_revision_is_not_parsed_again(plane: ControlPlane) -> None:
+    staged = await plane.stage(document(priority=5))
+    before = plane.context.revisions.staged(staged["revision"])
+    await plane.ok("POST", f"/revisions/{staged['revision']}/promote")
+    assert before is not None
+    assert plane.context.active().configuration is before.configuration
+
+
+async def test_active_revision_can_be_named_like_a_staged_one(plane: ControlPlane) -> None:
+    revisions = plane.context.revisions
+    assert revisions.staged(2) is revisions.active
+    assert revisions.staged(1) is None
+    assert revisions.loaded() == (2,)
+
+
+async def test_request_keeps_the_revision_it_began_with(plane: ControlPlane) -> None:
+    held = plane.context.active()
+    await plane.serve({})
+    assert held.info.revision == 2
+    assert held.configuration.routes
+
+
+async def test_storage_that_is_away_leaves_what_is_served(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_store: RevisionStore) -> None:
+        raise StorageUnavailable("gone")
+
+    monkeypatch.setattr(RevisionStore, "live", away)
+    with pytest.raises(StorageUnavailable):
+        await plane.context.revisions.refresh()
+    assert plane.context.active().info.revision == 2
+
+
+async def test_revision_that_does_not_load_leaves_the_last_one_serving(
+    plane: ControlPlane, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = _another(plane)
+    await other.refresh()
+    await plane.serve(document(priority=5))
+    with plane.context.storage.database.write() as connection:
+        connection.exec_driver_sql("UPDATE gateway_key_versions SET sealed = x'00'")
+    for _ in range(3):
+        await other.refresh()
+    assert _active(other).info.revision == 2
+    assert other.loaded() == (2,)
+    said = [record for record in caplog.records if record.message == "revision does not load"]
+    assert len(said) == 1, "once, not at every refresh"
+
+
+async def test_expired_and_dropped_revisions_are_forgotten(plane: ControlPlane) -> None:
+    staged = await plane.stage(document(priority=5))
+    other = _another(plane)
+    await other.refresh()
+    assert other.loaded() == (2, staged["revision"])
+    plane.clock.advance(hours=1)
+    await other.refresh()
+    assert other.loaded() == (2,)
