@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from reconciler.gateway.wire import MAX_HEAD_S, BoundedHttp, close_slow_heads
@@ -211,8 +212,9 @@ def _served(connection: BoundedHttp) -> FakeTransport:
 
 
 async def test_client_that_owes_a_head_for_too_long_is_closed_and_others_are_not() -> None:
-    async def app(*_args: object) -> None:
-        await asyncio.sleep(0)
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
 
     config = uvicorn.Config(app, log_config=None, lifespan="off")
     silent, slow, served = (BoundedHttp(config, ServerState(), {}) for _ in range(3))
@@ -225,6 +227,7 @@ async def test_client_that_owes_a_head_for_too_long_is_closed_and_others_are_not
     close_slow_heads([silent, slow, served], now + MAX_HEAD_S + 1)
     assert [transport.closed for transport in transports] == [True, True, False]
     await asyncio.gather(*served.tasks)
+    served.connection_lost(None)
 
 
 def test_body_is_not_kept_for_a_request_that_is_refused(gateway: GatewayProcess) -> None:
