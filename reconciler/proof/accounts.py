@@ -19,10 +19,11 @@ from reconciler.manifest.gateway_key import GatewayKey
 from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.model import DesiredObject, Marker
 from reconciler.proof import judge
-from reconciler.proof.chain import Budget, Clock, Exchange, describe_row, look_for_row
+from reconciler.proof.chain import Budget, Clock, Exchange, look_for_row
 from reconciler.proof.judge import Intended, Policy, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
+from reconciler.proof.record import describe_row, intended_json
 
 QUARANTINE = "Quarantine"
 """Marker kind of everything temporary on a host."""
@@ -121,7 +122,7 @@ class AccountProver:
         served = first.link(Link.SERVED)
         if served is not None and served.reason is Reason.ACCOUNT_MARKED:
             # Each further probe of a marked account would only prolong the mark.
-            return [first, *(replace(first, key=each.key) for each in intended[1:])]
+            return [first, *(_not_asked(each, first) for each in intended[1:])]
         rest = (self._prove_model(each, quarantine, self.settle_delays_s[:2]) for each in intended[1:])
         return [first, *await asyncio.gather(*rest)]
 
@@ -151,7 +152,12 @@ class AccountProver:
         self, intended: Intended, quarantine: Quarantine, delays_s: Sequence[float]
     ) -> PathProof:
         proof = PathProof(
-            key=intended.key, links=(), host=intended.host, group=intended.group, observed_at=self.clock.now()
+            key=intended.key,
+            links=(),
+            host=intended.host,
+            group=intended.group,
+            observed_at=self.clock.now(),
+            intended=intended_json(intended),
         )
         correlation: list[str] = []
         proof = await self._link(
@@ -263,6 +269,12 @@ class AccountProver:
                 answered=exchange.answered,
             )
         )
+
+
+def _not_asked(intended: Intended, first: PathProof) -> PathProof:
+    """Return the proof of a model that was not asked for, because the first one found the account marked."""
+    links = tuple(replace(link, asked={}, answered={}) for link in first.links)
+    return replace(first, key=intended.key, links=links, intended=intended_json(intended))
 
 
 def temporary_name(account: str) -> str:

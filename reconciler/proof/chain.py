@@ -19,6 +19,7 @@ from reconciler.proof import judge
 from reconciler.proof.judge import Intended, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
 from reconciler.proof.probe import ProbeSender, nonce, token_header
+from reconciler.proof.record import describe_row, intended_json
 
 RETRY_DELAYS_S = (0.5, 2.0)
 """Waits before a negative probe is repeated. Source: sub2api's group membership takes one to two seconds."""
@@ -71,6 +72,7 @@ class Prover:
             host=intended.host,
             group=intended.group,
             observed_at=self.clock.now(),
+            intended=intended_json(intended),
         )
         proof = self._configured(intended, proof)
         if proof.broken is None:
@@ -275,24 +277,6 @@ async def look_for_row(
         if rows or clock.monotonic() - started + delay_s > deadline_s:
             return rows
         await clock.sleep(delay_s)
-
-
-def describe_row(row: UsageRow) -> dict[str, Any]:
-    """Return the parts of a usage row that evidence keeps."""
-    return {
-        "id": row.row_id,
-        "groupId": row.group_id,
-        "accountId": row.account_id,
-        "accountName": row.account_name[:100],
-        "keyId": row.key_id,
-        "model": row.model,
-        "upstreamModel": row.upstream_model,
-        "upstreamResponseModel": row.upstream_response_model,
-        "inputTokens": row.input_tokens,
-        "outputTokens": row.output_tokens,
-        "costUsd": row.cost_usd,
-        "recordedAt": row.recorded_at.isoformat(),
-    }
 
 
 def _worth_retrying(proof: PathProof) -> bool:

@@ -183,6 +183,8 @@ class PathProof:
     """The shadow model that the usage row names."""
     usage_log_id: str | None = None
     observed_at: datetime | None = None
+    intended: Mapping[str, Any] | None = None
+    """What it was judged against (`record.intended_json`); None when the path was not tried."""
 
     def link(self, link: Link) -> LinkResult | None:
         """Return one link's result, or None when the chain did not get there."""
@@ -229,6 +231,7 @@ class PathProof:
             "model": self.model,
             "usageLogId": self.usage_log_id,
             "observedAt": self.observed_at.isoformat() if self.observed_at else None,
+            "intended": dict(self.intended) if self.intended is not None else None,
         }
 
     @classmethod
@@ -248,6 +251,7 @@ class PathProof:
             model=body["model"],
             usage_log_id=body["usageLogId"],
             observed_at=datetime.fromisoformat(body["observedAt"]) if body["observedAt"] else None,
+            intended=body.get("intended"),
         )
 
 
