@@ -102,18 +102,38 @@ def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[PathKe
     """Return what each path must turn out to be in the revision under test; paths it does not hold say so."""
     configuration = parse(under_test.document)
     active = parse(under_test.active_document)
-    return [_intend(path, under_test, configuration, active, policies) for path in paths]
+    known = _Known(
+        configuration,
+        active,
+        {route.name: route for route in configuration.routes},
+        {
+            PathKey(bound.route, binding.spec.public_model): binding
+            for binding in under_test.manifests.of(ModelBinding)
+            for bound in binding.spec.routes
+        },
+    )
+    return [_intend(path, under_test, known, policies) for path in paths]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Both revisions, and what is looked up once per path."""
+
+    configuration: Configuration
+    active: Configuration
+    routes: Mapping[str, Route]
+    bindings: Mapping[PathKey, ModelBinding]
 
 
 def _intend(
     path: PathKey,
     under_test: UnderTest,
-    configuration: Configuration,
-    active: Configuration,
+    known: _Known,
     policies: Mapping[PathKey, Policy],
 ) -> Intended:
-    route = next((each for each in configuration.routes if each.name == path.route), None)
-    binding = _binding(path, under_test.manifests)
+    configuration = known.configuration
+    route = known.routes.get(path.route)
+    binding = known.bindings.get(path)
     group_name = binding.spec.logical_group if binding else ""
     ordered = ordered_routes(configuration, group_name, path.model)
     chosen = next((each for each in ordered if each.route == path.route), None)
@@ -138,21 +158,14 @@ def _intend(
             for each in ordered
             if chosen and each.route != path.route and each.priority <= chosen.priority
         ),
-        in_service=any(each.route == path.route for each in ordered_routes(active, group_name, path.model)),
+        in_service=any(
+            each.route == path.route for each in ordered_routes(known.active, group_name, path.model)
+        ),
         configured=_configured(
             path, route if chosen else None, chosen.shadow_model if chosen else "", pool, under_test
         ),
         policy=policy,
     )
-
-
-def _binding(path: PathKey, manifests: ManifestSet) -> ModelBinding | None:
-    for binding in manifests.of(ModelBinding):
-        if binding.spec.public_model == path.model and any(
-            each.route == path.route for each in binding.spec.routes
-        ):
-            return binding
-    return None
 
 
 def _managed_key(configuration: Configuration, logical_group: str, public_model: str) -> str | None:

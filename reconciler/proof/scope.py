@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from reconciler.manifest import (
     Acceptance,
@@ -36,7 +37,13 @@ class Scope:
 
     def enabled(self, route_name: str) -> bool:
         """True when a route may serve: enabled by itself or by its group, and neither it nor its parts suspended."""
-        route = self.manifests.get(Route, route_name)
+        return route_name in self._enabled
+
+    @cached_property
+    def _enabled(self) -> frozenset[str]:
+        return frozenset(route.name for route in self.manifests.of(Route) if self._may_serve(route))
+
+    def _may_serve(self, route: Route) -> bool:
         group = self.manifests.get(LogicalGroup, route.spec.logical_group)
         wanted = group.spec.route_defaults.enabled if route.spec.enabled is None else route.spec.enabled
         pool = self.manifests.get(ShadowGroup, route.spec.shadow_group)
@@ -44,49 +51,74 @@ class Scope:
 
     def all_routes(self) -> list[PathKey]:
         """Return every enabled (route, public model), sorted."""
-        return sorted(
-            PathKey(bound.route, binding.spec.public_model)
-            for binding in self.manifests.of(ModelBinding)
-            if not binding.suspended
-            for bound in binding.spec.routes
-            if self.enabled(bound.route)
+        return list(self._routes)
+
+    @cached_property
+    def _routes(self) -> tuple[PathKey, ...]:
+        return tuple(
+            sorted(
+                PathKey(bound.route, binding.spec.public_model)
+                for binding in self.manifests.of(ModelBinding)
+                if not binding.suspended
+                for bound in binding.spec.routes
+                if self.enabled(bound.route)
+            )
         )
+
+    @cached_property
+    def _by_route(self) -> dict[str, list[PathKey]]:
+        return _grouped(self._routes, lambda path: path.route)
 
     def all_accounts(self) -> list[PathKey]:
         """Return every (account, model) of accounts that are not suspended, sorted."""
-        return sorted(
-            PathKey("", model, account.name)
-            for account in self.manifests.of(ProviderAccount)
-            if not account.suspended
-            for model in account.spec.models
+        return list(self._accounts)
+
+    @cached_property
+    def _accounts(self) -> tuple[PathKey, ...]:
+        return tuple(
+            sorted(
+                PathKey("", model, account.name)
+                for account in self.manifests.of(ProviderAccount)
+                if not account.suspended
+                for model in account.spec.models
+            )
         )
 
+    @cached_property
+    def _by_account(self) -> dict[str, list[PathKey]]:
+        return _grouped(self._accounts, lambda path: path.account)
+
+    @cached_property
+    def _route_names(self) -> dict[tuple[str, str], list[str]]:
+        """(field, value) -> names of the routes that refer to it."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for route in self.manifests.of(Route):
+            spec = route.spec
+            for field_name, value in (
+                ("group", spec.shadow_group), ("key", spec.gateway_key), ("logical", spec.logical_group)
+            ):  # fmt: skip
+                found.setdefault((field_name, value), []).append(route.name)
+        return found
+
     def of_route(self, name: str) -> list[PathKey]:
-        return [path for path in self.all_routes() if path.route == name]
+        return list(self._by_route.get(name, ()))
 
     def of_routes(self, names: Iterable[str]) -> list[PathKey]:
-        wanted = frozenset(names)
-        return [path for path in self.all_routes() if path.route in wanted]
+        return sorted(path for name in set(names) for path in self._by_route.get(name, ()))
 
     def of_binding(self, name: str) -> list[PathKey]:
         binding = self.manifests.get(ModelBinding, name)
-        bound = {(entry.route, binding.spec.public_model) for entry in binding.spec.routes}
-        return [path for path in self.all_routes() if (path.route, path.model) in bound]
+        routes = self.of_routes(entry.route for entry in binding.spec.routes)
+        return [path for path in routes if path.model == binding.spec.public_model]
 
     def of_group(self, name: str) -> list[PathKey]:
-        return self.of_routes(
-            route.name for route in self.manifests.of(Route) if route.spec.shadow_group == name
-        )
+        return self.of_routes(self._route_names.get(("group", name), ()))
 
     def of_gateway_key(self, name: str) -> list[PathKey]:
-        return self.of_routes(
-            route.name for route in self.manifests.of(Route) if route.spec.gateway_key == name
-        )
+        return self.of_routes(self._route_names.get(("key", name), ()))
 
     def of_logical_group(self, name: str) -> list[PathKey]:
-        return self.of_routes(
-            route.name for route in self.manifests.of(Route) if route.spec.logical_group == name
-        )
+        return self.of_routes(self._route_names.get(("logical", name), ()))
 
     def of_managed_key(self, name: str) -> list[PathKey]:
         key = self.manifests.get(ManagedKey, name)
@@ -95,7 +127,7 @@ class Scope:
         return [path for path in paths if allowed is None or path.model in allowed]
 
     def of_account(self, name: str) -> list[PathKey]:
-        return [path for path in self.all_accounts() if path.account == name]
+        return list(self._by_account.get(name, ()))
 
     def logical_group_of(self, path: PathKey) -> str:
         """Return the LogicalGroup of a route's path."""
@@ -180,6 +212,13 @@ class Scope:
             for key in self.targets(acceptance):
                 found[key].append(Policy.of(acceptance.spec))
         return {key: strictest(policies) if policies else default for key, policies in found.items()}
+
+
+def _grouped(paths: Iterable[PathKey], by: Callable[[PathKey], str]) -> dict[str, list[PathKey]]:
+    found: dict[str, list[PathKey]] = {}
+    for path in paths:
+        found.setdefault(by(path), []).append(path)
+    return found
 
 
 def default_policy(best_grades: Iterable[Grade]) -> Policy:
