@@ -32,7 +32,7 @@ from reconciler.gateway.runtime.plane import Runtime
 from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.gateway.settings import Settings
 from reconciler.gateway.storage import Storage
-from reconciler.gateway.storage.changes import Changes
+from reconciler.gateway.storage.changes import changes_of
 from reconciler.gateway.storage.logs import MAX_DELETED as LOG_BATCH
 from reconciler.gateway.threads import Threads
 from reconciler.gateway.times import Now, utc_now
@@ -99,7 +99,7 @@ async def open_gateway(
             revisions=revisions, runtime=runtime, upstream=upstream, log=decisions, tokens=tokens, clock=clock
         )
         context = Context(storage, threads, keys, revisions, replica, tokens, runtime, settings.policy, now)
-        follow = replica.follow(Changes(storage.database))
+        follow = replica.follow(changes_of(storage.database))
         async with _running(follow, _tidy(context, data_plane, settings)):
             yield _assemble(context, data_plane, credentials)
 

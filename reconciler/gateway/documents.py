@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -31,7 +31,6 @@ KeyVersion = tuple[str, str]
 T = TypeVar("T")
 
 _sections_decoder = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
-_objects_decoder = msgspec.json.Decoder(list[Any])
 
 
 @dataclass(frozen=True)
@@ -100,30 +99,59 @@ def _section(name: str, objects: Sequence[Any]) -> bytes:
 
 
 def decode(text: bytes | memoryview) -> Any:
-    """Decode a document's JSON. Blocks, with pauses. Raises Invalid (`malformed-json`)."""
+    """Decode a document's JSON. Blocks for as long as it takes to find its objects: 1 ms per MB.
+
+    The objects themselves are decoded while they are iterated over, so that there is never a tree of all of them.
+    Raises Invalid (`malformed-json`).
+    """
     try:
         sections = _sections_decoder.decode(text)
     except msgspec.ValidationError:
         return _decode_at_once(text)  # not the shape of a document; `configure` says what is wrong with it
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("malformed-json", "the configuration is not JSON") from error
-    return {name: _objects(raw) for name, raw in sections.items()}
+        raise _malformed() from error
+    return {name: Objects(raw) for name, raw in sections.items()}
 
 
 def _decode_at_once(text: bytes | memoryview) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("malformed-json", "the configuration is not JSON") from error
+        raise _malformed() from error
 
 
-def _objects(raw: list[msgspec.Raw]) -> list[Any]:
-    objects: list[Any] = []
-    for start in range(0, len(raw), _SLICE):
-        batch = b"[" + b",".join(bytes(item) for item in raw[start : start + _SLICE]) + b"]"
-        objects += _objects_decoder.decode(batch)
-        time.sleep(_PAUSE_S)
-    return objects
+def _malformed() -> Invalid:
+    return Invalid("malformed-json", "the configuration is not JSON")
+
+
+class Objects(Sequence[Any]):
+    """The objects of a section, each decoded when it is asked for."""
+
+    def __init__(self, raw: Sequence[msgspec.Raw]) -> None:
+        self._raw = raw
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Objects: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Raises Invalid (`malformed-json`) for text that turns out to be none: half of a character pair."""
+        if isinstance(index, slice):
+            return Objects(self._raw[index])
+        try:
+            return msgspec.json.decode(self._raw[index])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _malformed() from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def pack(text: bytes) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from reconciler.gateway.contract import LoadedRevision, RevisionInfo
 from reconciler.gateway.documents import Prepared, configure, decode, key_uses
 from reconciler.gateway.keys import Keys, Unsealable
+from reconciler.gateway.memory import give_back
 from reconciler.gateway.refusals import Invalid, Missing
 from reconciler.gateway.storage import Storage
 from reconciler.gateway.threads import Threads
@@ -94,12 +95,15 @@ class Revisions:
         uses = key_uses(configuration)
         sealed = self._storage.key_versions.sealed(uses.gateway)
         hashes = self._storage.key_versions.hashes(uses.managed)
-        return LoadedRevision(
+        loaded = LoadedRevision(
             info=info,
             configuration=configuration,
             gateway_keys={use: self._keys.open(*use, value) for use, value in sealed.items()},
             managed_keys={hashed: use for use, hashed in hashes.items()},
         )
+        del sealed, hashes
+        give_back()
+        return loaded
 
     def loaded(self) -> tuple[int, ...]:
         """Return the revisions that this process has ready, in order."""

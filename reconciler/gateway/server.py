@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,14 @@ import uvicorn
 import uvloop
 
 from reconciler.gateway.app import Gateway, open_gateway
+from reconciler.gateway.memory import share_heaps
 from reconciler.gateway.settings import Settings
 from reconciler.gateway.wire import BoundedHttp, close_slow_heads
 
 KEEP_ALIVE_S = 75
 """Idle client connections are closed after it: longer than what common load balancers keep theirs."""
+SWITCH_S = 0.001
+"""How long the event loop may wait for a worker thread to hand over the interpreter; Python's own is 5 ms."""
 _UNWIND_S = 2.0
 """How long requests that were cut off at the end of a drain may take to write their decision rows."""
 
@@ -64,6 +68,8 @@ class _Server(uvicorn.Server):
 
 def run(settings: Settings, listen: Listen) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when the address cannot be had, and what `open_gateway` raises."""
+    share_heaps()
+    sys.setswitchinterval(SWITCH_S)
     with bind(listen) as listener:
         uvloop.run(serve(settings, listen, listener))
 

@@ -170,7 +170,7 @@ def parse_steps(document: Mapping[str, Any]) -> Generator[None, None, Configurat
 
 
 def _section(kind: _Kind, items: Any, problems: list[str]) -> Generator[None, None, tuple[Any, ...]]:
-    if not isinstance(items, (list, tuple)):
+    if not isinstance(items, Sequence) or isinstance(items, (str, bytes)):
         problems.append(f"{kind.section} must be a list, not {fields.show(items)}")
         return ()
     objects = []

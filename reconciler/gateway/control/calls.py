@@ -30,7 +30,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation gives back; `body` is encoded as JSON unless it is None."""
+    """What an operation gives back; `body` is encoded as JSON unless it is None, or Raw: encoded already."""
 
     body: Any = None
     status: int = 200
@@ -113,7 +113,8 @@ def respond(answer: Answer) -> Response:
     """Turn an answer into a response."""
     if answer.body is None:
         return Response(None, answer.status, dict(answer.headers))
-    content = msgspec.json.encode(answer.body)
+    body = answer.body
+    content = bytes(body) if isinstance(body, msgspec.Raw) else msgspec.json.encode(body)
     return Response(content, answer.status, dict(answer.headers), media_type="application/json")
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import text
 
 from reconciler.gateway.storage import schema
 from reconciler.gateway.storage.database import Database
 from reconciler.gateway.times import Now, rfc3339
 
+_COUNTED = text(
+    "INSERT INTO probe_uses (token_id, used, expires_at) VALUES (:token_id, 1, :expires_at) "
+    "ON CONFLICT (token_id) DO UPDATE SET used = probe_uses.used + 1 WHERE probe_uses.used < :allowed "
+    "RETURNING used"
+)
 _MARGIN = timedelta(minutes=10)
 """Kept beyond expiry: another replica's clock may be late, and would still accept the signature."""
 
@@ -25,14 +29,9 @@ class ProbeUseStore:
 
     def use(self, token_id: str, *, allowed: int, expires_at: str) -> bool:
         """Count one use; False when all are used up. Two replicas that count at once never exceed `allowed`."""
-        table: Table = schema.probe_uses
-        dialect = sqlite if self.database.is_sqlite else postgresql
-        first = dialect.insert(table).values(token_id=token_id, used=1, expires_at=expires_at)
-        counted = first.on_conflict_do_update(
-            index_elements=[table.c.token_id], set_={"used": table.c.used + 1}, where=table.c.used < allowed
-        ).returning(table.c.used)
+        values = {"token_id": token_id, "allowed": allowed, "expires_at": expires_at}
         with self.database.append() as connection:
-            return connection.execute(counted).one_or_none() is not None
+            return connection.execute(_COUNTED, values).one_or_none() is not None
 
     def tidy(self) -> None:
         """Forget tokens that have expired: their signature no longer counts anyway."""

@@ -11,7 +11,9 @@ from sqlalchemy import text
 
 from reconciler.gateway.documents import prepare
 from reconciler.gateway.storage import Storage
-from reconciler.gateway.storage.changes import Changes
+from reconciler.gateway.storage.changes import Changes, changes_of
+from reconciler.gateway.storage.database import Database
+from reconciler.gateway.storage.listen import Listened
 from tests.gateway.storage.stores import open_storage
 from tests.gateway.world import Clock
 
@@ -27,15 +29,15 @@ def _stage(storage: Storage, name: str) -> int:
 
 async def _listening(changes: Changes) -> asyncio.Task[None]:
     """Return the task that waits, once nothing that happens from now on can be missed."""
-    assert changes._url is not None
+    assert isinstance(changes, Listened)
     if changes._connection is None:
-        await changes._listen(changes._url)
+        await changes._listen()
     return asyncio.create_task(changes.wait())
 
 
 async def test_every_write_of_a_revision_wakes_the_listener(postgres_url: str) -> None:
     with open_storage(postgres_url, Clock()) as storage:
-        changes = Changes(storage.database, poll_s=NEVER_S)
+        changes = changes_of(storage.database, poll_s=NEVER_S)
         try:
             for write in (
                 lambda: _stage(storage, "a"),
@@ -52,7 +54,7 @@ async def test_every_write_of_a_revision_wakes_the_listener(postgres_url: str) -
 
 async def test_refused_write_wakes_nobody(postgres_url: str) -> None:
     with open_storage(postgres_url, Clock()) as storage:
-        changes = Changes(storage.database, poll_s=NEVER_S)
+        changes = changes_of(storage.database, poll_s=NEVER_S)
         waiting = await _listening(changes)
         with pytest.raises(Exception, match="unknown-revision"):
             storage.revisions.promote(9, fence=None)
@@ -67,7 +69,7 @@ async def test_lost_connection_is_polled_over_and_made_again(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_storage(postgres_url, Clock()) as storage:
-        changes = Changes(storage.database, poll_s=0.05)
+        changes = changes_of(storage.database, poll_s=0.05)
         await _listening(changes)
         with storage.database.read() as connection:
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
@@ -81,10 +83,8 @@ async def test_lost_connection_is_polled_over_and_made_again(
 
 
 async def test_unreachable_database_is_waited_for_without_a_busy_loop() -> None:
-    from reconciler.gateway.storage.database import Database
-
     database = Database("postgresql://nobody@127.0.0.1:1/none")
-    changes = Changes(database, poll_s=0.05)
+    changes = changes_of(database, poll_s=0.05)
     began = time.monotonic()
     for _ in range(3):
         await changes.wait()
@@ -95,6 +95,6 @@ async def test_unreachable_database_is_waited_for_without_a_busy_loop() -> None:
 
 async def test_sqlite_is_looked_at_every_interval(tmp_path: Path) -> None:
     with open_storage(f"sqlite:///{tmp_path}/gateway.db", Clock()) as storage:
-        changes = Changes(storage.database, poll_s=0.01)
+        changes = changes_of(storage.database, poll_s=0.01)
         await asyncio.wait_for(changes.wait(), 30)
         await changes.aclose()

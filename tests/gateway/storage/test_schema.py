@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from reconciler.gateway.contract import StorageUnavailable
 from reconciler.gateway.keys import Keys
-from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema, Storage
+from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema, Storage, migrations
 from reconciler.gateway.storage.database import StorageFault
+from reconciler.gateway.storage.migrate import HEAD, VERSION_TABLE
 from reconciler.gateway.storage.schema import metadata
 from tests.gateway.storage.stores import open_storage
 from tests.gateway.world import Clock
@@ -23,10 +25,15 @@ CANARY = "canary-database-password"
 
 def test_migrations_make_the_tables_of_the_code(storage: Storage) -> None:
     with storage.database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": "gateway_schema"})
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
         unique = inspect(connection).get_indexes("revisions")
     assert [(index["name"], bool(index["unique"])) for index in unique] == [("one_active", True)]
+
+
+def test_head_is_the_newest_step() -> None:
+    folder = Path(migrations.__file__).parent
+    assert ScriptDirectory(str(folder)).get_current_head() == HEAD
 
 
 def test_processes_that_start_together_found_one_control_plane(url: str) -> None:
