@@ -37,11 +37,12 @@ from reconciler.state.render import status_document
 @click.option("--all-or-nothing", is_flag=True, help="Promote nothing unless everything is proved.")
 @click.option(
     "--prove",
-    type=click.Choice(["affected", "all"]),
+    type=click.Choice(["affected", "all", "none"]),
     default="affected",
     show_default=True,
     help="Which paths must be proved before a revision may be promoted.",
 )
+@click.option("--allow-unproved", is_flag=True, help="Leave for --prove none.")
 @guard_options
 @run_options
 @click.pass_context
@@ -55,6 +56,7 @@ def apply(
     plan_digest: str | None,
     all_or_nothing: bool,
     prove: str,
+    allow_unproved: bool,
     allow_delete_ratio: float,
     allow_serving_delete: bool,
     allow_unroutable: bool,
@@ -102,7 +104,11 @@ def apply(
         origin_change=allow_origin_change,
     )
     how = ApplyOptions(
-        allowances=allowances, all_or_nothing=all_or_nothing, prove=prove, expected_digest=plan_digest
+        allowances=allowances,
+        all_or_nothing=all_or_nothing,
+        prove=prove,
+        unproved=allow_unproved,
+        expected_digest=plan_digest,
     )
     manifests = read_manifests(paths)
     options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True)

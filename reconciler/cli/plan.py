@@ -84,9 +84,14 @@ def plan(
 def show_plan(planned: Planned, output: str) -> None:
     """Write a plan to standard output."""
     if output == "json":
-        sys.stdout.buffer.write(to_json(planned.plan, planned.refusals))
+        sys.stdout.buffer.write(to_json(planned.plan, planned.refusals, planned.proving))
         sys.stdout.buffer.flush()
     elif output == "markdown":
         click.echo(to_markdown(planned.plan, planned.refusals), nl=False)
     else:
         click.echo(to_text(planned.plan, planned.refusals), nl=False)
+        cost = planned.proving
+        if cost is not None and cost.requests:
+            click.echo(
+                f"\nProving it sends {cost.requests} probes of at most {cost.tokens} tokens in all; cost unknown."
+            )

@@ -36,21 +36,23 @@ def ordered(statuses: Iterable[Status]) -> list[Status]:
 
 def status_table(statuses: Iterable[Status]) -> Iterator[str]:
     """Yield one line per manifest: Ready or not and why, and what the usage row of its proof named."""
-    rows = [("MANIFEST", "READY", "GRADE", "PROVED BY")]
-    rows += [_row(status) for status in ordered(statuses)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    now = datetime.now(UTC)
+    rows = [("MANIFEST", "READY", "GRADE", "AGE", "PROVED BY")]
+    rows += [_row(status, now) for status in ordered(statuses)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for number, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         if number:
             cells[1] = click.style(cells[1], fg=COLOURS.get(row[1].split(" ")[0]))
-        yield "  ".join([*cells, row[3]]).rstrip()
+        yield "  ".join([*cells, row[4]]).rstrip()
 
 
-def _row(status: Status) -> tuple[str, str, str, str]:
+def _row(status: Status, now: datetime) -> tuple[str, str, str, str, str]:
     found = ready_of(status)
     name = f"{status.kind}/{status.name}"
+    age = _oldest(status.proofs, now)
     if found.status != "True":
-        return name, found.status, "-", cut(f"{found.reason}: {found.message}", MESSAGE_CHARS)
+        return name, found.status, "-", age, cut(f"{found.reason}: {found.message}", MESSAGE_CHARS)
     degraded = status.condition("Degraded")
     proof = _telling(status.proofs)
     where = (
@@ -58,7 +60,13 @@ def _row(status: Status) -> tuple[str, str, str, str]:
     )
     if degraded is not None and degraded.status == "True":
         where = cut(f"degraded: {degraded.message}", MESSAGE_CHARS)
-    return name, found.status, proof["grade"] if proof else "-", where
+    return name, found.status, proof["grade"] if proof else "-", age, where
+
+
+def _oldest(proofs: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    """Return the age of the oldest proof, which is the one that expires first."""
+    times = [datetime.fromisoformat(proof["observedAt"]) for proof in proofs if proof["observedAt"]]
+    return _age(min(times), now) if times else "-"
 
 
 def _telling(proofs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.engine.bookkeeping import overdue
 from reconciler.engine.contract import Contract
+from reconciler.engine.cost import proving
 from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
 from reconciler.engine.hostwork import HostWork
@@ -29,10 +30,13 @@ from reconciler.engine.staging import Staged, Staging
 from reconciler.engine.status import Outcome, write_statuses
 from reconciler.engine.values import Values, origins, read_values, remember_values
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import LeaseLost
+from reconciler.errors import LeaseLost, Refused
 from reconciler.plan.guard import Allowances, Refusal, check, require, require_fresh
 from reconciler.plan.model import ObjectKey, Plan
+from reconciler.plan.render import Proving
+from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey
+from reconciler.proof.scope import Scope
 from reconciler.state.model import Lease
 
 
@@ -44,6 +48,8 @@ class ApplyOptions:
     all_or_nothing: bool = False
     prove: str = "affected"
     """all, affected or none: which paths must be proved before a revision may be promoted."""
+    unproved: bool = False
+    """Leave for `prove="none"`: routes enter service unproved."""
     expected_digest: str | None = None
     """Digest of a plan made before; StalePlan when the plan made now differs."""
 
@@ -77,13 +83,17 @@ class Planned:
 
     plan: Plan
     refusals: tuple[Refusal, ...] = ()
+    proving: Proving | None = None
+    """What proving it will cost."""
 
 
 async def make_plan(workspace: Workspace, allowances: Allowances) -> Planned:
     """Return what apply would do. Reads the planes, and no secret but their admin credentials."""
     workspace.progress.phase("observe", "reading the control plane and the hosts")
     plan = (await look(workspace)).plan
-    return Planned(plan, tuple(check(plan, allowances, origins=origins(workspace))))
+    scope = Scope(workspace.manifests)
+    cost = proving(plan, scope, lambda path: scope.path_policy(path, Policy()))
+    return Planned(plan, tuple(check(plan, allowances, origins=origins(workspace))), cost)
 
 
 async def apply(workspace: Workspace, options: ApplyOptions) -> Report:
@@ -117,6 +127,10 @@ class _Apply:
         plan = before.plan
         self._check_digest(before)
         require(plan, self.options.allowances, origins=origins(workspace))
+        if self.options.prove == "none" and not self.options.unproved:
+            raise Refused(
+                "--prove none would put routes into service unproved", hint="allowed by --allow-unproved"
+            )
         remember_values(workspace, self.values, self.lease)
         self._keep_books(before)
         if not plan.pending():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.plan.escape import plain
@@ -22,14 +23,27 @@ FORMAT_VERSION = 1
 """Grows when a key changes its meaning or goes; new keys do not count."""
 
 
-def to_json(plan: Plan, refusals: Sequence[Refusal] = ()) -> bytes:
+@dataclass(frozen=True)
+class Proving:
+    """What proving a plan will cost: probe requests, and tokens at most. Money is unknown until the host bills it."""
+
+    requests: int
+    tokens: int
+
+
+def to_json(plan: Plan, refusals: Sequence[Refusal] = (), proving: Proving | None = None) -> bytes:
     """Return the plan as JSON: UTF-8, sorted keys, two spaces of indent, one newline at the end."""
-    return json.dumps(to_dict(plan, refusals), sort_keys=True, indent=2, ensure_ascii=True).encode() + b"\n"
+    return (
+        json.dumps(to_dict(plan, refusals, proving), sort_keys=True, indent=2, ensure_ascii=True).encode()
+        + b"\n"
+    )
 
 
-def to_dict(plan: Plan, refusals: Sequence[Refusal] = ()) -> dict[str, Any]:
+def to_dict(plan: Plan, refusals: Sequence[Refusal] = (), proving: Proving | None = None) -> dict[str, Any]:
     """Return the plan as plain JSON values."""
+    cost = {"requests": proving.requests, "tokens": proving.tokens, "usd": "unknown"} if proving else None
     return {
+        "proving": cost,
         "formatVersion": FORMAT_VERSION,
         "digest": plan.digest,
         "baseRevision": plan.base_revision,

@@ -176,3 +176,23 @@ def test_describe_shows_each_link(applied: World) -> None:
     for word in ("configured", "runtime", "resolved", "served", "proved", "clean", "exact", "east-chat"):
         assert word in text
     assert condition(applied.json("describe", "Route/chat-east")["status"], "Ready")["status"] == "True"
+
+
+def test_promoting_unproved_needs_leave(applied: World) -> None:
+    refused = applied.run("apply", str(applied.manifests), "--prove", "none", code=4)
+
+    assert "--allow-unproved" in refused.stderr
+
+
+def test_the_plan_says_what_proving_will_cost(empty: World) -> None:
+    planned = empty.json("plan", str(empty.manifests), "-q")
+
+    # Ten routes x models, and five new accounts with three models each.
+    assert planned["proving"] == {"requests": 25, "tokens": 25 * 16, "usd": "unknown"}
+
+
+def test_get_shows_how_old_each_proof_is(applied: World) -> None:
+    header, *rows = applied.run("get").stdout.splitlines()
+
+    assert header.split() == ["MANIFEST", "READY", "GRADE", "AGE", "PROVED", "BY"]
+    assert all(row.split()[3][:-1].isdigit() for row in rows)
