@@ -225,8 +225,8 @@ def create_host_app(
     """Return an embedded host.
 
     Everything has a default: a database in memory, a stock host's settings, the machine's clock, random secrets, and
-    upstreams over the network. In one process, `upstream` may be an httpx transport that ends in an upstream app,
-    for example `httpx.ASGITransport(create_upstream_app(...))`.
+    upstreams over the network. In one process, `upstream` may be an httpx transport that ends in upstream apps, for
+    example `AppTransport({"up.test": create_upstream_app(...)})` of reconciler.embedded.loopback.
     """
     transport = (
         HttpxTransport(upstream)

@@ -10,25 +10,13 @@ import httpx
 from reconciler.embedded.clock import ManualClock
 from reconciler.embedded.database import Database
 from reconciler.embedded.host import HostSecrets, HostSettings, create_host_app
+from reconciler.embedded.loopback import AppTransport
 from reconciler.embedded.upstream import UpstreamSettings, create_upstream_app
 
 ADMIN_KEY = "admin-" + "ab" * 32
 PASSWORD = "canary-admin-password-1"
 UPSTREAM_KEY = "canary-upstream-key-1"
 RAW_CHAT = {"openai_responses_mode": "force_chat_completions"}
-
-
-class ByHost(httpx.AsyncBaseTransport):
-    """Sends each request to the app that has the name in its URL; other names do not answer."""
-
-    def __init__(self, apps: dict[str, Any]) -> None:
-        self._transports = {name: httpx.ASGITransport(app) for name, app in apps.items()}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        transport = self._transports.get(request.url.host)
-        if transport is None:
-            raise httpx.ConnectError("connection refused")
-        return await transport.handle_async_request(request)
 
 
 class World:
@@ -47,10 +35,12 @@ class World:
             secrets=HostSecrets(
                 admin_email="admin@example.com", admin_password=PASSWORD, admin_api_key=ADMIN_KEY
             ),
-            upstream=ByHost({"alpha.test": self.alpha, "beta.test": self.beta}),
+            upstream=AppTransport({"alpha.test": self.alpha, "beta.test": self.beta}),
         )
         self.host = self.app.host
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://host.test")
+        self.client = httpx.AsyncClient(
+            transport=AppTransport({"host.test": self.app}), base_url="http://host.test"
+        )
         self._emails = 0
 
     async def close(self) -> None:

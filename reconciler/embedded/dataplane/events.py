@@ -20,7 +20,7 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
         """Return the events that `chunk` completes, as (data, whole event)."""
-        self._buffer += chunk.replace(b"\r\n", b"\n")
+        self._buffer = (self._buffer + chunk).replace(b"\r\n", b"\n")
         events: list[tuple[str, bytes]] = []
         while (cut := self._buffer.find(b"\n\n")) >= 0:
             raw, self._buffer = self._buffer[: cut + 2], self._buffer[cut + 2 :]
