@@ -57,11 +57,7 @@ def _fold(word: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    return (
-        char.encode("unicode_escape").decode("ascii")
-        if not "\ud800" <= char <= "\udfff"
-        else f"\\u{ord(char):04x}"
-    )
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def dotted(path: Iterable[str | int]) -> str:
