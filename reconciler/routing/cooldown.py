@@ -86,17 +86,20 @@ def failed(
 ) -> Health:
     """Return the state after a failure of the route. `jitter` is a random number from 0 to 1.
 
-    A failed trial opens again for twice as long. `retry_after_s` opens at once for that long (never longer than
-    `max_cooldown_s`). A failure reported while open, by a request sent earlier, changes nothing but the last class.
+    A failed trial opens again for twice as long. `retry_after_s` opens at once, for as long as the host asked; together
+    with the threshold or a failed trial for the longer of the two; never longer than `max_cooldown_s`. A failure
+    reported while open, by a request sent earlier, changes nothing but the last class.
     """
     health = replace(health, last_class=failure_class)
-    if trial or (retry_after_s and state(health, now) == "closed"):
+    if trial:
         return _opened(health, rule, now, jitter, retry_after_s)
     if health.open_until is not None:
         return health
     recent = (*(at for at in health.failures if at > now - rule.window_s), now)[-rule.threshold :]
     if len(recent) >= rule.threshold:
         return _opened(health, rule, now, jitter, retry_after_s)
+    if retry_after_s:
+        return _rests(health, now, min(retry_after_s, rule.max_cooldown_s))
     return replace(health, failures=recent)
 
 
@@ -107,8 +110,12 @@ def _opened(
     length *= 1 - _JITTER * jitter
     if retry_after_s:
         length = max(length, min(retry_after_s, rule.max_cooldown_s))
+    return _rests(health, now, length)
+
+
+def _rests(health: Health, now: float, length_s: float) -> Health:
     return replace(
-        health, failures=(), cooldowns=health.cooldowns + 1, open_until=now + length, trial_until=None
+        health, failures=(), cooldowns=health.cooldowns + 1, open_until=now + length_s, trial_until=None
     )
 
 

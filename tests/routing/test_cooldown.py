@@ -87,9 +87,16 @@ def test_jitter_shortens_by_a_fifth_at_most(jitter: float) -> None:
     assert 8 <= until <= 10
 
 
-@pytest.mark.parametrize(("asked", "length"), [(5.0, 10), (50.0, 50), (5000.0, 100)])
-def test_retry_after_opens_at_once_for_at_least_as_long_up_to_the_cap(asked: float, length: float) -> None:
+@pytest.mark.parametrize(("asked", "length"), [(5.0, 5), (50.0, 50), (5000.0, 100)])
+def test_retry_after_opens_at_once_for_as_long_up_to_the_cap(asked: float, length: float) -> None:
     health = failed(FRESH, RULE, 0, failure_class="rate-limited", jitter=0, retry_after_s=asked)
+
+    assert health.open_until == length
+
+
+@pytest.mark.parametrize(("asked", "length"), [(5.0, 10), (50.0, 50), (5000.0, 100)])
+def test_with_the_threshold_reached_the_longer_of_the_two_counts(asked: float, length: float) -> None:
+    health = failed(after(0, 0), RULE, 0, failure_class="rate-limited", jitter=0, retry_after_s=asked)
 
     assert health.open_until == length
 

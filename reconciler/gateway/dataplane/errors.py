@@ -57,16 +57,13 @@ def stream_event(protocol: Protocol, problem: Problem, request_id: str) -> bytes
 
     The blank line in front ends whatever event was cut short. SDKs raise on it.
     """
+    told = _object(protocol, problem, request_id)
     if protocol == "responses":
-        flat = {
-            "type": "error",
-            "code": problem.code,
-            "message": _message(problem, request_id),
-            "param": None,
-        }
-        return b"\n\nevent: error\ndata: " + msgspec.json.encode(flat) + b"\n\n"
-    data = msgspec.json.encode(_object(protocol, problem, request_id))
-    return (b"\n\nevent: error\ndata: " if protocol == "anthropic" else b"\n\ndata: ") + data + b"\n\n"
+        # The event of that API is flat; the SDK raises on the nested `error` alone.
+        message = _message(problem, request_id)
+        told = {"type": "error", "code": problem.code, "message": message, "param": None, **told}
+    name = b"" if protocol == "openai" else b"event: error\n"
+    return b"\n\n" + name + b"data: " + msgspec.json.encode(told) + b"\n\n"
 
 
 def _object(protocol: Protocol, problem: Problem, request_id: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -26,6 +27,8 @@ from reconciler.gateway.runtime.plane import rfc3339
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.app import DataPlane
+
+log = logging.getLogger(__name__)
 
 CLIENT_CLOSED = 499
 """Status in the row of a request whose client left before it got a status. Source: nginx's own code for it."""
@@ -106,6 +109,13 @@ class Exchange:
             await Failover(self, self.caller, inbound).run()
         except Problem as problem:
             await self.refuse(problem)
+        except (
+            Exception
+        ):  # a fault of ours must not leave a client without an answer, nor the row without a status
+            log.exception("request %s failed inside the gateway", self.request_id)
+            if self.head_sent:
+                raise
+            await self.refuse(Problem(500, "gateway_fault", "The gateway failed"))
 
     def _new_row(self, caller: Caller) -> DecisionRow:
         grant = caller.grant

@@ -88,8 +88,7 @@ class _Wire(asyncio.Protocol):
         self.connection_lost(None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but no subclass
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -411,6 +411,23 @@ async def test_a_stopping_server_still_leaves_a_row() -> None:
     assert stage.runtime.in_flight() == {}
 
 
+async def test_a_fault_of_ours_is_a_500_in_the_protocols_shape_with_a_row(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+
+    async def breaks(_: object) -> Answer:
+        raise RuntimeError("canary-internal")
+
+    stage.east(breaks)
+    reply = await stage.chat()
+
+    assert (reply.status, reply.json()["error"]["code"], stage.row.status) == (500, "gateway_fault", 500)
+    assert b"canary" not in reply.body
+    assert (stage.runtime.in_flight(), stage.runtime.in_flight_routes()) == ({}, {})
+    assert stage.row.request_id in caplog.text
+
+
 async def test_a_request_stays_on_the_revision_it_began_on() -> None:
     stage = Stage()
 
