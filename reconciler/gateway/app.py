@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -37,6 +35,7 @@ from reconciler.gateway.storage.logs import MAX_DELETED as LOG_BATCH
 from reconciler.gateway.threads import Threads
 from reconciler.gateway.times import Now, utc_now
 from reconciler.gateway.tokens import SignedProbeTokens
+from reconciler.gateway.worker_metrics import served
 
 TIDY_S = 30.0
 """Between two rounds of forgetting expired bindings, saving the runtime's snapshot and deleting old log rows."""
@@ -77,7 +76,6 @@ async def open_gateway(
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     credentials = Credentials(settings.tokens_file)
     keys = Keys(load_master_key(settings.master_key, create=settings.master_key_file is None))
-    name = settings.replica or f"{socket.gethostname()[:40]}-{os.getpid()}"
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
@@ -85,9 +83,9 @@ async def open_gateway(
         stack.callback(storage.close)
         revisions = Revisions(storage, keys, threads)
         await revisions.refresh()
-        runtime = Runtime(await _backend(settings, name, clock, stack))
+        runtime = Runtime(await _backend(settings, clock, stack))
         replica = Replica(
-            name, storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
+            settings.name, storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
         )
         stack.push_async_callback(_leave, replica)
         decisions = BatchedLog(storage.logs)
@@ -99,16 +97,20 @@ async def open_gateway(
             revisions=revisions, runtime=runtime, upstream=upstream, log=decisions, tokens=tokens, clock=clock
         )
         context = Context(storage, threads, keys, revisions, replica, tokens, runtime, settings.policy, now)
-        follow = replica.follow(changes_of(storage.database))
+        follow = replica.follow(changes_of(storage.database, poll_s=settings.poll_s))
         async with _running(follow, _tidy(context, data_plane, settings)):
-            yield _assemble(context, data_plane, credentials)
+            registry = CollectorRegistry()
+            registry.register(data_plane.collector())
+            if settings.worker is not None:
+                await stack.enter_async_context(served(settings.data, settings.worker, registry))
+            yield _assemble(context, data_plane, credentials, registry, settings)
 
 
 async def _backend(
-    settings: Settings, name: str, clock: Callable[[], float], stack: contextlib.AsyncExitStack
+    settings: Settings, clock: Callable[[], float], stack: contextlib.AsyncExitStack
 ) -> RuntimeBackend:
     if settings.redis_url is not None:
-        shared = await RedisBackend.open(settings.redis_url, replica=name, clock=clock)
+        shared = await RedisBackend.open(settings.redis_url, replica=settings.name, clock=clock)
         stack.push_async_callback(shared.aclose)
         return shared
     own = MemoryBackend(path=settings.data / "runtime.json", clock=clock)
@@ -116,13 +118,20 @@ async def _backend(
     return own
 
 
-def _assemble(context: Context, data_plane: DataPlane, credentials: Credentials) -> Gateway:
-    registry = CollectorRegistry()
-    registry.register(data_plane.collector())
+def _assemble(
+    context: Context,
+    data_plane: DataPlane,
+    credentials: Credentials,
+    registry: CollectorRegistry,
+    settings: Settings,
+) -> Gateway:
+    siblings = settings.data if settings.worker is not None else None
     gateway = Gateway(
         data_plane=data_plane,
         control=create_control_app(context, credentials, registry),
-        health=create_health_app(context.revisions, registry, draining=lambda: gateway.draining),
+        health=create_health_app(
+            context.revisions, registry, draining=lambda: gateway.draining, siblings=siblings
+        ),
     )
     return gateway
 

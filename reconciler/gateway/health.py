@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -13,12 +14,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from reconciler.gateway.revisions import Revisions
+from reconciler.gateway.worker_metrics import gathered
 
 
 def create_health_app(
-    revisions: Revisions, registry: CollectorRegistry, *, draining: Callable[[], bool]
+    revisions: Revisions,
+    registry: CollectorRegistry,
+    *,
+    draining: Callable[[], bool],
+    siblings: Path | None = None,
 ) -> ASGIApp:
-    """Return the app of `/healthz`, `/readyz` and `/metrics`, which need no credentials and tell no secrets."""
+    """Return the app of `/healthz`, `/readyz` and `/metrics`, which need no credentials and tell no secrets.
+
+    `siblings`: folder in which all workers of one parent, this one too, answer for their metrics.
+    """
     serving = Gauge("reconciler_gateway_active_revision", "The revision that is served.", registry=registry)
     serving.set_function(lambda: revisions.active.info.revision if revisions.active else 0)
 
@@ -31,7 +40,8 @@ def create_health_app(
         return _json({"status": "ready", "revision": revisions.active.info.revision})
 
     async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        text = generate_latest(registry) if siblings is None else await gathered(siblings)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)])
     app.router.redirect_slashes = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import gc
@@ -9,17 +10,23 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 import uvloop
 
 from reconciler.gateway.app import Gateway, open_gateway
+from reconciler.gateway.command_line import listen_of
+from reconciler.gateway.contract import StorageUnavailable
+from reconciler.gateway.endpoints import InvalidPattern
+from reconciler.gateway.json_logs import clean
+from reconciler.gateway.keys import UnusableKeyFile
+from reconciler.gateway.listening import Listen, bind, url_of, write_ready_file
 from reconciler.gateway.memory import share_heaps
-from reconciler.gateway.settings import Settings
+from reconciler.gateway.settings import Settings, settings_of
+from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema
 from reconciler.gateway.wire import BoundedHttp, close_slow_heads
+from reconciler.gateway.workers import end_with_parent
 
 KEEP_ALIVE_S = 75
 """Idle client connections are closed after it: longer than what common load balancers keep theirs."""
@@ -32,17 +39,6 @@ _SWEEP_TICKS = 20
 """Ticks of uvicorn's loop, 0.1 s each, between two looks at connections that owe us a request."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where the process listens, and how long it lets requests finish when it is told to stop."""
-
-    host: str
-    port: int
-    """0: any free port; the ready file names it."""
-    ready_file: Path | None = None
-    drain_s: float = 30.0
 
 
 class _Server(uvicorn.Server):
@@ -66,18 +62,31 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(settings: Settings, listen: Listen) -> None:
+def start(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
+    """Run one process as a command line says. Returns 0 after a clean stop, 1 when it cannot start."""
+    if options.worker is not None:
+        end_with_parent()
+    try:
+        run(settings_of(options), listen_of(options), listen_fd=options.listen_fd)
+    except (
+        InvalidPattern,
+        UnusableKeyFile,
+        ForeignSchema,
+        ForeignMasterKey,
+        StorageUnavailable,
+        OSError,
+    ) as error:
+        sys.stderr.write(f"gateway: cannot start: {clean(str(error))}\n")
+        return 1
+    return 0
+
+
+def run(settings: Settings, listen: Listen, *, listen_fd: int | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when the address cannot be had, and what `open_gateway` raises."""
     share_heaps()
     sys.setswitchinterval(SWITCH_S)
-    with bind(listen) as listener:
+    with bind(listen) if listen_fd is None else socket.socket(fileno=listen_fd) as listener:
         uvloop.run(serve(settings, listen, listener))
-
-
-def bind(listen: Listen) -> socket.socket:
-    """Return a listening socket. Raises OSError."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
 
 
 async def serve(settings: Settings, listen: Listen, listener: socket.socket) -> None:
@@ -120,15 +129,10 @@ def _stop_on_signals(server: _Server, gateway: Gateway) -> None:
 
 async def _announce(server: _Server, listen: Listen, listener: socket.socket) -> None:
     """Wait until requests are taken, then say where."""
-    host, port = listener.getsockname()[:2]
     await server.ready.wait()
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    log.info("listening", extra={"url": url})
+    log.info("listening", extra={"url": url_of(listener)})
     if listen.ready_file is not None:
-        draft = listen.ready_file.with_name(f".{listen.ready_file.name}.new")
-        draft.write_text(f"{url}\n")
-        draft.chmod(0o644)
-        draft.replace(listen.ready_file)
+        write_ready_file(listen.ready_file, url_of(listener))
 
 
 async def _unwound(server: _Server) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from reconciler.gateway.command_line import DATABASE_VARIABLE, REDIS_VARIABLE
 from reconciler.gateway.endpoints import EndpointPolicy
+from reconciler.gateway.keys import read_private
+from reconciler.gateway.storage.changes import POLL_S
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Settings:
     policy: EndpointPolicy = field(default_factory=EndpointPolicy)
     replica: str = ""
     """Name of this process among the replicas; empty: host name and process id."""
+    worker: int | None = None
+    """Number of this process among the workers of one parent; None: it is alone."""
     keep_logs_for: timedelta = timedelta(days=30)
     keep_log_rows: int = 5_000_000
     """Rows kept of each log at most, whatever their age."""
@@ -36,6 +44,41 @@ class Settings:
         return self.database_url or f"sqlite:///{self.data.absolute() / 'gateway.db'}"
 
     @property
+    def name(self) -> str:
+        """Name of this process among the replicas."""
+        name = self.replica or f"{socket.gethostname()[:40]}-{os.getpid()}"
+        return name if self.worker is None else f"{name}-w{self.worker}"
+
+    @property
+    def poll_s(self) -> float:
+        """How often to look for new revisions: workers of one machine hear nothing from SQLite."""
+        return POLL_S if self.worker is None else POLL_S / 4
+
+    @property
     def master_key(self) -> Path:
         """File of the master key in use."""
         return self.master_key_file or self.data / "master.key"
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings that a command line says. Raises InvalidPattern, UnusableKeyFile."""
+    return Settings(
+        data=options.data,
+        tokens_file=options.tokens_file,
+        database_url=_secret_url(options.database_url_file, DATABASE_VARIABLE),
+        redis_url=_secret_url(options.redis_url_file, REDIS_VARIABLE),
+        upstream=options.upstream,
+        master_key_file=options.master_key_file,
+        policy=EndpointPolicy.parse(options.allowed_endpoints),
+        replica=options.replica,
+        worker=options.worker,
+        keep_logs_for=timedelta(days=options.keep_logs_days),
+        keep_log_rows=options.keep_log_rows,
+    )
+
+
+def _secret_url(file: Path | None, variable: str) -> str | None:
+    """Return a URL that may hold a password: from a file, else from the environment, else None."""
+    if file is not None:
+        return read_private(file).decode().strip()
+    return os.environ.get(variable) or None

@@ -10,9 +10,11 @@ Source: uvicorn 0.54, `uvicorn/protocols/http/httptools_impl.py`, and llhttp 9 a
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
@@ -24,7 +26,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
 
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HIDDEN = b"x-reconcile-declined"
 
@@ -58,8 +59,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             log.warning("a request's head is too large, its connection is closed")
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
 
     def _without_offer(self, data: bytes) -> bytes:
         """Hide an offer to upgrade from the parser: a server may ignore it, and this parser cannot."""
@@ -88,6 +88,28 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(HTTPStatus.BAD_REQUEST, "malformed-http")
+
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        """Answer without an application, in a shape that clients of both faces can read, and close."""
+        body = json.dumps(
+            {
+                "type": f"urn:reconciler:problem:{reason}",
+                "title": status.phrase,
+                "status": status,
+                "reason": reason,
+                "detail": status.description or status.phrase,
+                "error": {"type": "invalid_request_error", "code": reason, "message": status.phrase},
+            }
+        ).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def waits_since(self) -> float | None:
         """Return since when, by the loop's clock, the client owes the end of a head; None when it owes nothing."""

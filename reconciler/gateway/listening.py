@@ -1,0 +1,38 @@
+"""Where a gateway listens, and how it says so."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where the process listens, and how long it lets requests finish when it is told to stop."""
+
+    host: str
+    port: int
+    """0: any free port; the ready file names it."""
+    ready_file: Path | None = None
+    drain_s: float = 30.0
+
+
+def bind(listen: Listen) -> socket.socket:
+    """Return a listening socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL under which a listening socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def write_ready_file(path: Path, url: str) -> None:
+    """Write where requests are taken, at once and for everybody to read."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(f"{url}\n")
+    draft.chmod(0o644)
+    draft.replace(path)
