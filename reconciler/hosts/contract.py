@@ -108,6 +108,12 @@ class AccountMarks:
         """True when a person took it out of service; the host's own doing has the status "error"."""
         return self.status == "inactive" or (self.status == "active" and not self.schedulable)
 
+    @classmethod
+    def of(cls, account: ObservedObject) -> AccountMarks:
+        """Return the marks of an observed account; every driver shows them under these names in `runtime`."""
+        shown = account.runtime
+        return cls(bool(shown["schedulable"]), str(shown["status"]), tuple(shown["reasons"]))
+
     @property
     def healthy(self) -> bool:
         return self.schedulable and self.status == "active" and not self.reasons

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -225,10 +224,12 @@ class Prover:
     async def _marks(self, intended: Intended) -> dict[str, AccountMarks]:
         driver = self.drivers[intended.host]
         try:
-            marks = await asyncio.gather(*(driver.marks(account_id) for account_id in intended.accounts))
+            members = await driver.members(intended.group_id)
         except RemoteError:
             return {}
-        return dict(zip(intended.accounts, marks, strict=True))
+        return {
+            each.object_id: AccountMarks.of(each) for each in members if each.object_id in intended.accounts
+        }
 
     async def _marks_link(
         self, intended: Intended, before: Mapping[str, AccountMarks]
