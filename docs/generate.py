@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that the code already knows: the command reference, and fields and example per kind.
+"""Writes the parts of docs/ that the code already knows: commands, rules, and fields and example per kind.
 
 `python docs/generate.py` writes, `--check` only names what is stale and exits 1. Text outside the markers
 `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a kind's page belongs to its author and is never touched.
@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,18 @@ import click
 
 from reconciler.cli import cli
 from reconciler.gateway.control import openapi
+from reconciler.hosts.registry import driver_schemas
 from reconciler.manifest import meta
+from reconciler.manifest.check import load_and_check
+from reconciler.manifest.rules import RULES, WARNINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 REPEAT = "Made by `make docs` from the code."
 HELP_WIDTH = 100
+BAD = Path("tests/manifest/bad")
+"""A bad manifest for each rule, below the root; the tests hold them to what they say."""
+SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 # What a reader calls a string of a known pattern.
 PATTERN_NAMES = {
@@ -63,6 +71,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         text = fill(text, "fields", field_table(model), path)
         yield path, fill(text, "example", example(kind), path)
     yield DOCS / "kinds" / "README.md", kinds_page()
+    path = DOCS / "validation.md"
+    yield path, fill(path.read_text(), "rules", rules_section(), path)
     yield DOCS / "api" / "control-plane.yaml", openapi.text()
 
 
@@ -195,6 +205,41 @@ def resolve(schema: Schema, definitions: Schema) -> Schema:
         target: Schema = definitions[schema["$ref"].rpartition("/")[2]]
         return resolve(target, definitions)
     return schema
+
+
+# Rules
+
+
+def rules_section() -> str:
+    """Return every rule with a bad example, what is said about it, and the mend."""
+    parts = []
+    for word, sentence in RULES.items():
+        parts += [
+            f"### `{word}`",
+            f"{sentence}{' A warning.' if word in WARNINGS else ''}",
+            *bad_example(word),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def bad_example(word: str) -> list[str]:
+    """Return the lines around the first problem of a rule's bad manifest, and its message; empty without one."""
+    path = BAD / f"{word}.yaml"
+    if not (ROOT / path).exists():
+        return []
+    with contextlib.chdir(ROOT):
+        _, problems = load_and_check(["manifests", str(path)], driver_schemas=driver_schemas(), now=SOME_TIME)
+    problem = next(problem for problem in problems if problem.rule == word)
+    lines = (ROOT / path).read_text().splitlines()
+    start = max(problem.location.line - 4, 0)
+    end = next((n for n in range(problem.location.line, len(lines)) if lines[n] == "---"), len(lines))
+    around = [
+        line if len(line) <= HELP_WIDTH else line[: HELP_WIDTH - 1] + "…"
+        for line in lines[start : min(end, problem.location.line + 3)]
+        if not line.startswith("# expect")
+    ]
+    shown = "\n".join(around)
+    return [f"```yaml\n{shown}\n```", f"> {problem.message}  \n> *{problem.fix}*"]
 
 
 # Text

@@ -263,13 +263,12 @@ class _Reader:
                 return scalars.tagged(event.tag, event.value)
             return event.value if event.style else scalars.plain(event.value)
         except scalars.BadScalar as error:
-            rule = "bad-tag" if event.tag is not None else "bad-number"
-            what = (
-                quote(event.value)
-                if event.tag is None
-                else f"{quote(event.value)} with the tag {quote(event.tag)}"
-            )
-            self._problem(line, column, rule, f"{what}: {error}", "put text in quotes, and leave out tags")
+            if event.tag is None:
+                fix = "put it in quotes if it is text"
+                self._problem(line, column, "bad-number", f"{quote(event.value)}: {error}", fix)
+            else:
+                what = f"{quote(event.value)} with the tag {quote(event.tag)}"
+                self._problem(line, column, "bad-tag", f"{what}: {error}", "leave out the tag")
             return str(event.value)
 
     def _skip(self, broken: Broken) -> int | None:
