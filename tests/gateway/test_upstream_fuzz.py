@@ -128,13 +128,19 @@ async def test_a_chunked_body_is_read_the_same_however_it_is_cut(
 
 
 @given(body=st.binary(max_size=300), sizes=sizes, surplus=st.binary(max_size=20))
+@example(body=b"", sizes=[], surplus=b"\r")
+@example(body=b"", sizes=[], surplus=b"\r\nHTTP/1.1 200 OK\r\n")
 async def test_a_body_is_as_long_as_its_length_says(body: bytes, sizes: list[int], surplus: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body + surplus
 
     connection, _ = await fed(cut(answer, sizes), then_closed=False)
 
     assert await body_of(connection) == body
-    assert connection.reusable is (surplus == b"")
+    if surplus.strip(b"\r\n"):
+        assert not connection.reusable
+    elif not surplus:
+        assert connection.reusable
+    # Line ends alone may go either way: the parser passes over them, and each answer is read by a parser of its own.
 
 
 @given(

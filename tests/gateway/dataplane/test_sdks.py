@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,8 @@ class World:
             if items:
                 row: dict[str, Any] = items[0]
                 return row
-            httpx_pause()
+            time.sleep(0.02)
         raise AssertionError(f"no decision row for {request_id}")
-
-
-def httpx_pause() -> None:
-    import time
-
-    time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
