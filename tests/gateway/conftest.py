@@ -12,6 +12,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 LOOPS: dict[str, dict[str, LoopFactory]] = {
     "test_upstream_conformance.py": {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop},
+    "test_upstream_tls.py": {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop},
     "test_runtime_redis.py": {"uvloop": uvloop.new_event_loop},
 }
 
