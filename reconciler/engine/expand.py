@@ -110,7 +110,7 @@ class Expand:
             )
             found = await self.proofs.account(account, made.object_id, quarantine)
             if _all_proved(found):
-                await self.work.bind(change.key, made.object_id, self._free_groups(desired))
+                await self.work.bind(change.key, made.object_id, self._free_groups(desired), seen=made)
         found = self.proofs.finish(found)
         if not _all_proved(found):
             await self._discard(change, made.object_id)

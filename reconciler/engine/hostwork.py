@@ -124,16 +124,24 @@ class HostWork:
                 raise Conflict(
                     f"{key.kind} {object_id} does not carry our mark; it is left alone", where=key.plane
                 )
-            await driver.delete(key.kind, object_id, seen.marker if ours else None)
+            # Its mark was read just now; the driver need not read it a second time.
+            await driver.delete(key.kind, object_id, None)
         if self.id(key) in (object_id, None):
             self.workspace.store.forget(key, self.lease)
             self.ids.get(_host(key), {}).pop((key.kind, key.name), None)
         self.workspace.progress.step(f"deleted {key.kind}/{key.name} on {_host(key)}")
 
-    async def bind(self, account: ObjectKey, account_id: str, group_ids: frozenset[str]) -> ObservedObject:
-        """Set which groups an account serves."""
+    async def bind(
+        self,
+        account: ObjectKey,
+        account_id: str,
+        group_ids: frozenset[str],
+        *,
+        seen: ObservedObject | None = None,
+    ) -> ObservedObject:
+        """Set which groups an account serves; `seen` is a new account as it was made."""
         self._check_lease()
-        return await self.workspace.drivers[_host(account)].bind(account_id, group_ids)
+        return await self.workspace.drivers[_host(account)].bind(account_id, group_ids, seen=seen)
 
     def remember(self, desired: DesiredObject, object_id: str, *, replaces: str | None = None) -> None:
         """Enter an object in the inventory, in one step with the one that it replaces."""

@@ -177,7 +177,8 @@ class HostDriver(ABC):
     ) -> ObservedObject:
         """Make the object, with our marker on it, and read it back.
 
-        Looks for the marker first, so that a retry after a lost answer finds what it made instead of making a twin.
+        Looks for the marker first, so that a retry after a lost answer finds what it made instead of making a twin;
+        a driver may leave that out, once, for what its last `observe` showed not to be there.
         Raises Conflict when a foreign object has the name.
         """
 
@@ -198,8 +199,13 @@ class HostDriver(ABC):
         """
 
     @abstractmethod
-    async def bind(self, account_id: str, group_ids: frozenset[str]) -> ObservedObject:
-        """Set exactly which groups an account serves, and read it back. An empty set unbinds it from all."""
+    async def bind(
+        self, account_id: str, group_ids: frozenset[str], *, seen: ObservedObject | None = None
+    ) -> ObservedObject:
+        """Set exactly which groups an account serves, and read it back. An empty set unbinds it from all.
+
+        `seen` is how the account stood a moment ago, when nobody but us knew of it: it may save a reading.
+        """
 
     @abstractmethod
     async def usage(self, correlation_id: str) -> list[UsageRow]:

@@ -100,10 +100,9 @@ class AccountProver:
         return next(each for each in self.driver.normalize(manifest, context) if each.key.kind == kind)
 
     async def close(self, quarantine: Quarantine) -> None:
-        """Remove the key, then the group. What is gone already is fine."""
-        marker = Marker(self.installation, QUARANTINE, quarantine.account, "-")
-        await self.driver.delete("GatewayKey", quarantine.key_id, marker)
-        await self.driver.delete(QUARANTINE, quarantine.group_id, marker)
+        """Remove the key, then the group, by the ids that `open` got for them. What is gone already is fine."""
+        await self.driver.delete("GatewayKey", quarantine.key_id, None)
+        await self.driver.delete(QUARANTINE, quarantine.group_id, None)
 
     async def prove(
         self,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from reconciler.errors import NotFound, Rejected
+from reconciler.errors import LostAnswer, NotFound, Rejected
 from reconciler.hosts.contract import AccountMarks, Refs, Secrets
 from reconciler.hosts.sub2api import normal
 from reconciler.hosts.sub2api.api import Api, make_once, settled
@@ -16,6 +16,7 @@ from reconciler.hosts.sub2api.groups import Groups
 from reconciler.hosts.sub2api.names import foreign, group_id, stamped
 from reconciler.hosts.sub2api.settings import ACCOUNT_CREDENTIALS, ACCOUNT_EXTRA, ACCOUNT_FIELDS
 from reconciler.hosts.sub2api.shape import Json, identity, mapping, moment, shape, text
+from reconciler.hosts.sub2api.survey import Survey
 from reconciler.plan.model import DesiredObject, Fields, Marker, ObservedObject
 
 _TIMED_MARKS = {
@@ -26,11 +27,12 @@ _TIMED_MARKS = {
 
 
 class Accounts:
-    def __init__(self, api: Api, groups: Groups, now: Callable[[], datetime]) -> None:
+    def __init__(self, api: Api, groups: Groups, now: Callable[[], datetime], survey: Survey) -> None:
         self._api = api
         self._groups = groups
         self._names = groups.names
         self._now = now
+        self._survey = survey
 
     async def raw_all(self, **params: str | int) -> list[Json]:
         return await self._api.all("/accounts", **params)
@@ -100,7 +102,8 @@ class Accounts:
             # The answer to a create does not tell the groups.
             return self._api.record(await self._api.get(f"/accounts/{made['id']}"), "a new account")
 
-        raw, _ = await make_once(lambda: self._look(desired, marker), post)
+        free = self._survey.is_free("ProviderAccount", desired.fields["name"])
+        raw, _ = await make_once(lambda: self._look(desired, marker), post, free=free)
         made = await self.observe(raw)
         if set(normal.group_ids(raw)) != set(bound) or _differs(made.fields, desired.fields):
             # Found again after a lost answer, or an orphan of a create that failed half-way.
@@ -255,9 +258,16 @@ class Accounts:
         await self._api.post(f"{path}/{action}", body)
         return self._api.record(await self._api.get(path), "an account")
 
-    async def bind(self, object_id: str, wanted: frozenset[str]) -> ObservedObject:
+    async def bind(
+        self, object_id: str, wanted: frozenset[str], seen: ObservedObject | None = None
+    ) -> ObservedObject:
         """Set exactly which groups the account serves; an empty list unbinds it from all, here in a PUT."""
         path = f"/accounts/{object_id}"
+        if seen is not None and not wanted & set(seen.runtime["groupIds"]) and wanted:
+            # None of its groups stays, so there is no order to keep, and the answer shows what came of it.
+            with suppress(LostAnswer):
+                data = await self._api.put(path, {"group_ids": sorted(map(int, wanted))})
+                return await self.observe(self._api.record(data, "a bound account"))
 
         async def set_groups() -> ObservedObject:
             raw = self._api.record(await self._api.get(path), "an account")

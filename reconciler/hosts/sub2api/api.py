@@ -152,7 +152,7 @@ _READABLE = frozenset({"/groups", "/accounts", "/channels", "/users"})
 
 
 async def make_once(
-    look: Callable[[], Awaitable[T | None]], post: Callable[[], Awaitable[T]]
+    look: Callable[[], Awaitable[T | None]], post: Callable[[], Awaitable[T]], *, free: bool = False
 ) -> tuple[T, bool]:
     """Make an object that may be there already, and return it with whether it was.
 
@@ -160,8 +160,10 @@ async def make_once(
     again after every answer that leaves open whether the post did something: a lost answer, a 500 half-way (accounts
     are inserted before they are bound), a name that is suddenly taken. After a lost answer the post runs once more;
     all creates are safe to repeat, by a unique name or value or by an Idempotency-Key.
+
+    `free` leaves out the first look: a full reading a moment ago did not find it (see Survey).
     """
-    found = await look()
+    found = None if free else await look()
     if found is not None:
         return found, True
     for last in (False, True):

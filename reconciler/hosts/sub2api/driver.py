@@ -31,12 +31,13 @@ from reconciler.hosts.sub2api import normal, usage
 from reconciler.hosts.sub2api.accounts import Accounts
 from reconciler.hosts.sub2api.api import PAGE_SIZE, PREFIX, Api, Sub2apiDialect
 from reconciler.hosts.sub2api.channels import Channels
-from reconciler.hosts.sub2api.groups import Groups
+from reconciler.hosts.sub2api.groups import Groups, TemporaryGroups
 from reconciler.hosts.sub2api.issuer import Issuer
 from reconciler.hosts.sub2api.keys import Keys
 from reconciler.hosts.sub2api.names import GroupNames
 from reconciler.hosts.sub2api.settings import SETTINGS_SCHEMAS
 from reconciler.hosts.sub2api.shape import Json, shape, text
+from reconciler.hosts.sub2api.survey import Survey
 from reconciler.hosts.transport import TIMEOUT, Transport
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
@@ -112,20 +113,21 @@ class Sub2apiDriver(HostDriver):
         self._api = Api(self._transport, admin_key, page_size)
         self._installation = installation
         self._names = GroupNames(installation)
-        self._groups = Groups(self._api, self._names)
-        self._accounts = Accounts(self._api, self._groups, now)
+        self._survey = Survey()
+        self._groups = Groups(self._api, self._names, self._survey)
+        self._accounts = Accounts(self._api, self._groups, now, self._survey)
         self._issuer = Issuer(
             self._api,
             host.spec.key_issuer,
             issuer_password,
             f"reconcile:{installation}:KeyIssuer:{host.name}",
         )
-        self._keys = Keys(self._api, self._groups, self._issuer, fingerprint)
+        self._keys = Keys(self._api, self._groups, self._issuer, fingerprint, self._survey)
         self._channels = Channels(self._api, self._groups)
         self._usage = usage.Usage(self._api)
         self._kinds: dict[str, HostObjects] = {
             "ShadowGroup": self._groups,
-            "Quarantine": self._groups,
+            "Quarantine": TemporaryGroups(self._groups),
             "ProviderAccount": self._accounts,
             "GatewayKey": self._keys,
             "KeyIssuer": self._issuer,
@@ -156,7 +158,9 @@ class Sub2apiDriver(HostDriver):
 
     async def observe(self) -> list[ObservedObject]:
         try:
-            return await self._read_all()
+            found = await self._read_all()
+            self._survey.read(found)
+            return found
         except* RemoteError as errors:
             first = errors.exceptions[0]
         raise first
@@ -212,8 +216,10 @@ class Sub2apiDriver(HostDriver):
                 )
         await objects.delete(object_id)
 
-    async def bind(self, account_id: str, group_ids: frozenset[str]) -> ObservedObject:
-        return await self._accounts.bind(account_id, group_ids)
+    async def bind(
+        self, account_id: str, group_ids: frozenset[str], *, seen: ObservedObject | None = None
+    ) -> ObservedObject:
+        return await self._accounts.bind(account_id, group_ids, seen)
 
     async def usage(self, correlation_id: str) -> list[UsageRow]:
         return await self._usage.of_request(correlation_id)

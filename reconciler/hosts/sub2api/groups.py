@@ -13,13 +13,15 @@ from reconciler.hosts.sub2api.api import Api, make_once, settled
 from reconciler.hosts.sub2api.names import QUARANTINE, GroupNames, foreign, stamped
 from reconciler.hosts.sub2api.settings import GROUP_SETTINGS, LIMIT_FIELDS
 from reconciler.hosts.sub2api.shape import Json, identity, shape, text
+from reconciler.hosts.sub2api.survey import Survey
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
 
 
 class Groups:
-    def __init__(self, api: Api, names: GroupNames) -> None:
+    def __init__(self, api: Api, names: GroupNames, survey: Survey) -> None:
         self._api = api
         self.names = names
+        self._survey = survey
 
     async def all(self) -> list[ObservedObject]:
         """Return every group; afterwards the names of exactly these are known."""
@@ -64,10 +66,12 @@ class Groups:
 
         async def post() -> ObservedObject:
             made = self._api.record(await self._api.post("/groups", body), "a new group")
-            # The answer to a write echoes what was sent; only a read shows what was stored.
-            return await self._read(made["id"])
+            # The answer to a write echoes what was sent; only a read shows what was stored. A temporary group is
+            # never compared with anything: what matters of it is the id.
+            return self.observed(made) if marker.kind == QUARANTINE else await self._read(made["id"])
 
-        found, existed = await make_once(lambda: self._look(desired, marker), post)
+        free = self._survey.is_free("ShadowGroup", desired.fields["name"])
+        found, existed = await make_once(lambda: self._look(desired, marker), post, free=free)
         if existed and found.fields != desired.fields:
             return await self.update(found.object_id, desired, marker, secrets, refs)
         return found
@@ -109,6 +113,10 @@ class Groups:
     async def delete(self, object_id: str) -> None:
         """Soft-delete the group. The host keeps it in its channel's list, so ours is told first."""
         await self._leave_channels(int(object_id))
+        await self.delete_bare(object_id)
+
+    async def delete_bare(self, object_id: str) -> None:
+        """Soft-delete a group that is in no channel."""
         with suppress(NotFound):
             await self._api.delete(f"/groups/{object_id}")
         self.names.forget(object_id)
@@ -121,3 +129,13 @@ class Groups:
             if group_id in listed and self.names.is_ours(ours):
                 rest = [other for other in listed if other != group_id]
                 await self._api.put(f"/channels/{raw['id']}", {"group_ids": rest})
+
+
+class TemporaryGroups:
+    """Our temporary groups: groups that no channel ever lists, so that none has to be told when they go."""
+
+    def __init__(self, groups: Groups) -> None:
+        self.get = groups.get
+        self.create = groups.create
+        self.update = groups.update
+        self.delete = groups.delete_bare

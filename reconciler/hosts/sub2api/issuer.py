@@ -31,6 +31,11 @@ class Issuer:
         if password:
             api.transport.scrubber.learn(password)
 
+    @property
+    def can_log_in(self) -> bool:
+        """True when the service user and its password are known; neither need be right."""
+        return self._spec is not None and self._password is not None
+
     async def find(self) -> ObservedObject | None:
         """Return the service user: who has the e-mail address, else who carries our marker; None when nobody does."""
         if self._spec is None:
