@@ -14,6 +14,15 @@ import pytest
 from tests.support import leaks, services
 from tests.support.services import PostgresServer, RedisServer
 
+# Assertions explain themselves in what a room's tests share, too; rooms borrow from each other, so all at once.
+pytest.register_assert_rewrite(
+    *(
+        f"tests.{room.name}"
+        for room in Path(__file__).parent.iterdir()
+        if room.is_dir() and room.name != "support"
+    )
+)
+
 # The machine's speed is no property of the code. CI draws the same examples every time; a developer explores.
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.register_profile("repeat", deadline=None, derandomize=True)

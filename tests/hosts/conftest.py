@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.hosts.conformance", "tests.hosts.bench")
-
-from tests.hosts.sub2api_bench import (  # noqa: E402 - after the registration above
+from tests.hosts.sub2api_bench import (
     EmbeddedBench,
     LiveBench,
     LiveServer,
