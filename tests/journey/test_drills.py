@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from tests.journey.test_traffic import Users
@@ -15,24 +17,25 @@ def with_drills(world: World) -> None:
     world.edit("acceptance.yaml", "  probes: 1\n", "  probes: 1\n" + ALL)
 
 
-def runtime(world: World, path: str) -> object:
+def runtime(world: World, path: str) -> list[Any]:
     token = world.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
     url = f"{world.url('gateway')}/api/v1/runtime/{path}"
-    return httpx.get(url, headers={"authorization": f"Bearer {token}"}).raise_for_status().json()["items"]
+    found = httpx.get(url, headers={"authorization": f"Bearer {token}"}).raise_for_status().json()["items"]
+    assert isinstance(found, list)
+    return found
 
 
 def test_all_drills_pass_and_users_see_and_lose_nothing(empty: World) -> None:
     with_drills(empty)
     empty.apply()
     client = Users(empty)
-    session = {
-        "headers": {
-            "authorization": f"Bearer {empty.environ['RECONCILE_SECRET_KEY_CHAT']}",
-            "x-session-id": "mine",
-        }
+    headers = {
+        "authorization": f"Bearer {empty.environ['RECONCILE_SECRET_KEY_CHAT']}",
+        "x-session-id": "mine",
     }
     body = {"model": "smart", "messages": [{"role": "user", "content": "hello"}]}
-    httpx.post(f"{empty.url('gateway')}/v1/chat/completions", json=body, **session).raise_for_status()
+    url = f"{empty.url('gateway')}/v1/chat/completions"
+    httpx.post(url, json=body, headers=headers).raise_for_status()
     bindings = runtime(empty, "sticky-bindings")
 
     with client as users:
