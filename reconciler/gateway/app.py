@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.gateway.contract import StorageUnavailable
+from reconciler.gateway.contract import StorageUnavailable, UpstreamClient
 from reconciler.gateway.control.app import create_control_app
 from reconciler.gateway.control.auth import Credentials
 from reconciler.gateway.control.context import Context
@@ -67,10 +67,15 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def open_gateway(
-    settings: Settings, *, now: Now = utc_now, clock: Callable[[], float] = time.time
+    settings: Settings,
+    *,
+    now: Now = utc_now,
+    clock: Callable[[], float] = time.time,
+    upstream: UpstreamClient | None = None,
 ) -> AsyncIterator[Gateway]:
     """Open storage, load what is active, and run the gateway until the context ends; then store what is left.
 
+    `upstream` replaces the client towards the hosts that the settings name; it is closed at the end.
     Raises: UnusableKeyFile, ForeignSchema, ForeignMasterKey, StorageUnavailable.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,11 +95,11 @@ async def open_gateway(
         stack.push_async_callback(_leave, replica)
         decisions = BatchedLog(storage.logs)
         stack.push_async_callback(decisions.aclose)
-        upstream = create_upstream(settings.upstream)
-        stack.push_async_callback(upstream.aclose)
+        client = upstream or create_upstream(settings.upstream)
+        stack.push_async_callback(client.aclose)
         tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=now)
         data_plane = create_data_plane(
-            revisions=revisions, runtime=runtime, upstream=upstream, log=decisions, tokens=tokens, clock=clock
+            revisions=revisions, runtime=runtime, upstream=client, log=decisions, tokens=tokens, clock=clock
         )
         context = Context(storage, threads, keys, revisions, replica, tokens, runtime, settings.policy, now)
         follow = replica.follow(changes_of(storage.database, poll_s=settings.poll_s))
