@@ -1,0 +1,97 @@
+"""The manifests of the matrix: two hosts, three shadow groups, three routes, two public models, four accounts."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from reconciler.hosts.registry import DRIVERS, driver_schemas
+from reconciler.manifest import ManifestSet
+from reconciler.manifest.check import load_and_check
+
+API = "routing.reconcile.dev/v1"
+MODELS = {"smart": "gpt-large", "fast": "gpt-small"}
+"""Public model -> shadow model."""
+GROUPS = {"east-chat": "east", "west-chat": "west", "east-spare": "east"}
+ROUTES = {"near": ("east-chat", 10), "beside": ("west-chat", 10), "spare": ("east-spare", 20)}
+"""Route -> (shadow group and gateway key, priority)."""
+ACCOUNTS = {
+    "alpha": ("east-chat", 10), "beta": ("east-chat", 20), "gamma": ("west-chat", 10), "delta": ("east-spare", 10),
+}  # fmt: skip
+"""Account -> (shadow group, priority); each has an upstream of its own name."""
+DEADLINE_S = 8
+
+
+def host_of(group: str) -> str:
+    return GROUPS[group]
+
+
+def manifests(*, max_requests: int = 500, **route_priorities: int) -> ManifestSet:
+    """Return the set; `route_priorities` lays other priorities over."""
+    documents = [
+        _plane(), *(_host(name) for name in ("east", "west")),
+        *(_doc("ShadowGroup", name, host=host) for name, host in GROUPS.items()),
+        *(_doc("GatewayKey", name, group=name) for name in GROUPS),
+        *(_account(name) for name in ACCOUNTS),
+        _doc("LogicalGroup", "chat", controlPlane="gateway", sticky={"mode": "session", "ttl": "1h"},
+             failover={"maxAttempts": 3, "failureThreshold": 3, "window": "30s", "cooldown": "30s"}),
+        *(_doc("Route", name, logicalGroup="chat", shadowGroup=group, gatewayKey=group,
+               priority=route_priorities.get(name, priority)) for name, (group, priority) in ROUTES.items()),
+        *(_doc("ModelBinding", f"chat-{public}", logicalGroup="chat", publicModel=public,
+               routes=[{"route": route, "shadowModel": shadow} for route in ROUTES])
+          for public, shadow in MODELS.items()),
+        _doc("ManagedKey", "app", logicalGroups=["chat"], owner="apps", valueFrom=_env("KEY_APP")),
+        _doc("Acceptance", "all", targets=[{"kind": "LogicalGroup"}], minimumGrade="exact", freshness="24h",
+             deadline=f"{DEADLINE_S}s", maxTokens=16, budget={"maxRequests": max_requests, "maxTokens": 100000}),
+    ]  # fmt: skip
+    found, problems = load_and_check(
+        ["-"],
+        stdin=io.StringIO(yaml.safe_dump_all(documents)),
+        driver_schemas=driver_schemas(),
+        aliases_verified={name: driver.CAPABILITIES.aliases_verified for name, driver in DRIVERS.items()},
+        now=datetime(2027, 1, 15, tzinfo=UTC),
+    )
+    assert [str(each) for each in problems if each.severity == "error"] == []
+    return found
+
+
+def _plane() -> dict[str, Any]:
+    token = {"valueFrom": _env("GATEWAY_ADMIN")}
+    return _doc("ControlPlane", "gateway", endpoint="embedded://gateway", adminToken=token)
+
+
+def _host(name: str) -> dict[str, Any]:
+    return _doc(
+        "ShadowHost",
+        name,
+        driver="sub2api",
+        adminEndpoint=f"embedded://{name}",
+        adminCredential={"valueFrom": _env(f"{name.upper()}_ADMIN")},
+        keyIssuer={"email": "reconciler@example.com", "passwordFrom": _env(f"{name.upper()}_ISSUER")},
+        requestBudget={"requestsPerSecond": 1000, "burst": 1000, "maxInFlight": 16},
+    )
+
+
+def _account(name: str) -> dict[str, Any]:
+    group, priority = ACCOUNTS[name]
+    return _doc(
+        "ProviderAccount",
+        name,
+        host=host_of(group),
+        groups=[group],
+        baseUrl=f"embedded://upstream-{name}/v1",
+        credential={"valueFrom": _env(f"UPSTREAM_{name.upper()}")},
+        models=sorted(MODELS.values()),
+        priority=priority,
+    )
+
+
+def _doc(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _env(name: str) -> dict[str, str]:
+    return {"env": f"RECONCILE_SECRET_{name}"}
