@@ -22,6 +22,7 @@ from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
+from reconciler.engine.keeper import Keeper
 from reconciler.engine.live import Live, latest
 from reconciler.engine.observe import Observed, observe
 from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
@@ -154,7 +155,7 @@ class _Apply:
         )
         staged = await staging.run(observed)
         now_active = staged.revision or active.revision
-        await live.bind(expanded.to_bind, revision=now_active, document=staged.document)
+        await live.bind(expanded.to_bind, revision=now_active, document=staged.document, observed=observed)
         await live.edit(joining=True, revision=now_active, document=staged.document)
         # What could not be bound has not taken the place of anything yet.
         expanded.failed.update(live.failed)
@@ -280,8 +281,8 @@ async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease
     fenced = replace(
         workspace, plane=workspace.plane.fenced(f"{workspace.keyring.installation}/{lease.fence}")
     )
-    keeper = _Keeper(workspace, lease, asyncio.current_task())
-    renewing = asyncio.create_task(keeper.run())
+    keeper = Keeper(store, lease, asyncio.current_task())
+    keeper.start()
     try:
         yield fenced, lease
     except asyncio.CancelledError:
@@ -289,9 +290,7 @@ async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease
             raise keeper.lost from None
         raise
     finally:
-        renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
+        keeper.stop()
         with suppress(LeaseLost):
             store.release(lease)
 
@@ -316,27 +315,6 @@ async def _acquire(workspace: Workspace) -> Lease:
                 f"waiting for {holder.holder}, which holds the lease (a killed one: {ttl_s:g} s)"
             )
         await clock.sleep(min(1.0, ttl_s / 10))
-
-
-@dataclass
-class _Keeper:
-    """Renews the lease; cancels the run when it is lost."""
-
-    workspace: Workspace
-    lease: Lease
-    task: asyncio.Task[object] | None
-    lost: LeaseLost | None = None
-
-    async def run(self) -> None:
-        while True:
-            await self.workspace.clock.sleep(self.lease.ttl_s / 4)
-            try:
-                self.lease = self.workspace.store.renew(self.lease)
-            except LeaseLost as error:
-                self.lost = error
-                if self.task is not None:
-                    self.task.cancel()
-                return
 
 
 def _counts(plan: Plan) -> str:

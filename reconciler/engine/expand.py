@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
@@ -16,10 +17,13 @@ from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, Refused, RemoteError
 from reconciler.manifest import ProviderAccount
-from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey
+from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey, ObservedObject
 from reconciler.plan.order import waves
 from reconciler.proof.accounts import QUARANTINE, label
 from reconciler.proof.model import PathProof
+
+QUARANTINES_AT_ONCE = 24
+"""Accounts under proof at the same time over all hosts: enough to keep a host's budget busy, few to clean up after."""
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Expand:
     proofs: Proofs
     prospect: Prospect
     result: Expanded = field(default_factory=Expanded)
+    _quarantines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUARANTINES_AT_ONCE))
 
     async def run(self) -> Expanded:
         """Create in waves of independent objects, then widen. Raises LeaseLost."""
@@ -53,6 +58,16 @@ class Expand:
         widening = [change for change in changes if change.change_class is ChangeClass.WIDEN]
         await asyncio.gather(*(self._guarded(change) for change in widening))
         return self.result
+
+    @cached_property
+    def _accounts_seen(self) -> dict[tuple[str, str], ObservedObject]:
+        """(plane, id) -> the account as it was observed."""
+        return {
+            (plane, each.object_id): each
+            for plane, seen in self.prospect.observed.planes.items()
+            for each in seen.objects
+            if each.kind == ProviderAccount.KIND
+        }
 
     def _mine(self, change: Change) -> bool:
         if not change.key.plane.startswith("host/"):
@@ -84,7 +99,8 @@ class Expand:
         elif change.action is Action.ADOPT and change.object_id is not None:
             await self.work.update(change.object_id, desired)
         elif change.key.kind == ProviderAccount.KIND:
-            await self._create_account(change, desired)
+            async with self._quarantines:
+                await self._create_account(change, desired)
         else:
             made = await self.work.create(desired, replaces=_replaced(change))
             self._retire(change, made.object_id)
@@ -142,11 +158,7 @@ class Expand:
         if change.key.kind != ProviderAccount.KIND:
             await self.work.update(change.object_id, desired)
             return
-        seen = next(
-            each
-            for each in self.prospect.observed.planes[change.key.plane].objects
-            if each.kind == change.key.kind and each.object_id == change.object_id
-        )
+        seen = self._accounts_seen[change.key.plane, change.object_id]
         now = tuple(seen.fields.get("groups", ()))
         await self.work.update(change.object_id, with_groups(desired, now))
         if set(desired.fields["groups"]) - set(now):

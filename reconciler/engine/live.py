@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
-from reconciler.engine.observe import observe
+from reconciler.engine.observe import Observed, observe
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
@@ -42,12 +42,26 @@ class Live:
                 await self._guarded(change.key, before, self.prospect.desired[change.key], revision, document)
 
     async def bind(
-        self, wanted: Mapping[ObjectKey, frozenset[str]], *, revision: int, document: Mapping[str, Any]
+        self,
+        wanted: Mapping[ObjectKey, frozenset[str]],
+        *,
+        revision: int,
+        document: Mapping[str, Any],
+        observed: Observed,
     ) -> None:
-        """Bind accounts that were proved in quarantine to all their groups, in service or not."""
+        """Bind accounts that were proved in quarantine to all their groups, in service or not.
+
+        Those that `observed`, a reading after expand, shows bound to all of them already are not asked for again.
+        """
+        bound = {
+            (plane, each.kind, each.object_id): set(each.fields["groups"])
+            for plane, seen in observed.planes.items()
+            for each in seen.objects
+            if each.kind == ProviderAccount.KIND
+        }
         for key in sorted(wanted):
             account_id = self.work.id(key)
-            if account_id is None:
+            if account_id is None or wanted[key] <= bound.get((key.plane, key.kind, account_id), set()):
                 continue
             seen = await self.workspace.drivers[key.plane.removeprefix("host/")].get(key.kind, account_id)
             if seen is None or wanted[key] <= set(seen.fields["groups"]):

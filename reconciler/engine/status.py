@@ -13,7 +13,7 @@ from reconciler.engine.live import latest
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.manifest import ControlPlane, Loaded, Resource, ShadowHost
+from reconciler.manifest import ControlPlane, Resource, ShadowHost
 from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
 from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
 from reconciler.proof.model import PathProof
@@ -67,37 +67,42 @@ async def write_statuses(
         drills=tuple(latest_drills(workspace).values()),
     )
     found = conditions(facts)
-    revision = seen.observed.snapshot.revision
-    return Outcome(
-        tuple(_write(workspace, lease, loaded, found, facts, revision) for loaded in workspace.manifests)
+    resources = [loaded.resource for loaded in workspace.manifests]
+    # In three transactions for all manifests, not in three for each: there may be thousands.
+    generations = workspace.store.observe_generations(
+        {(each.KIND, each.name): resource_digest(each) for each in resources}, lease
     )
+    revision = seen.observed.snapshot.revision
+    before = {(status.kind, status.name): status for status in workspace.store.statuses()}
+    made = (
+        _status(each, generations[each.KIND, each.name], revision, found, facts, workspace)
+        for each in resources
+    )
+    written = workspace.store.put_statuses(made, lease)
+    events = [_event(before.get((status.kind, status.name)), status) for status in written]
+    workspace.store.add_events((event for event in events if event is not None), lease)
+    return Outcome(written)
 
 
-def _write(
-    workspace: Workspace,
-    lease: Lease,
-    loaded: Loaded,
+def _status(
+    resource: Resource,
+    generation: int,
+    revision: int,
     found: Mapping[ManifestKey, Sequence[Condition]],
     facts: Facts,
-    revision: int,
+    workspace: Workspace,
 ) -> Status:
-    resource = loaded.resource
-    key = (resource.KIND, resource.name)
-    store = workspace.store
-    generation = store.observe_generation(resource.KIND, resource.name, resource_digest(resource), lease)
-    before = store.status(resource.KIND, resource.name)
-    status = Status(
+    return Status(
         api_version=resource.api_version,
         kind=resource.KIND,
         name=resource.name,
         observed_generation=generation,
         revision=revision,
-        conditions=tuple(_stored(each, generation, workspace) for each in found[key]),
+        conditions=tuple(
+            _stored(each, generation, workspace) for each in found[resource.KIND, resource.name]
+        ),
         proofs=tuple(_proof(proof) for proof in _telling(resource, facts)),
     )
-    written = store.put_status(status, lease)
-    _tell(workspace, lease, before, written)
-    return written
 
 
 def _stored(condition: Condition, generation: int, workspace: Workspace) -> StoredCondition:
@@ -124,13 +129,14 @@ def _proof(proof: PathProof) -> dict[str, object]:
     return proof.to_json()
 
 
-def _tell(workspace: Workspace, lease: Lease, before: Status | None, after: Status) -> None:
-    """Write an event when a manifest became Ready, or stopped being so."""
+def _event(before: Status | None, after: Status) -> tuple[str, str, str, str, str] | None:
+    """Return the event to write when a manifest became Ready, or stopped being so."""
     was = _ready_of(before) if before else None
     now = _ready_of(after)
-    if was is None or was.status != now.status or was.reason != now.reason:
-        kind = "Normal" if now.status == "True" or now.reason in OUT_OF_SCOPE else "Warning"
-        workspace.store.add_event(after.kind, after.name, kind, now.reason, now.message, lease)
+    if was is not None and (was.status, was.reason) == (now.status, now.reason):
+        return None
+    kind = "Normal" if now.status == "True" or now.reason in OUT_OF_SCOPE else "Warning"
+    return (after.kind, after.name, kind, now.reason, now.message)
 
 
 def _ready_of(status: Status) -> StoredCondition:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from reconciler.plan.model import InventoryEntry, ObjectKey
 from reconciler.state import tables
@@ -58,14 +58,31 @@ class Inventory(Leased):
 
     def observe_generation(self, kind: str, name: str, digest: str, lease: Lease | None = None) -> int:
         """Return the manifest's generation: 1 at first sight, one more whenever `digest` is another than last time."""
-        columns = tables.generations.c
-        same = (columns.kind == kind) & (columns.name == name)
-        values = {"kind": kind, "name": name, "digest": digest, "generation": 1}
+        return self.observe_generations({(kind, name): digest}, lease)[kind, name]
+
+    def observe_generations(
+        self, digests: Mapping[tuple[str, str], str], lease: Lease | None = None
+    ) -> dict[tuple[str, str], int]:
+        """Return the generations of several manifests, by (kind, name), in one transaction. Raises LeaseLost."""
         with self._write_maybe_leased(lease) as connection:
-            insert_if_absent(connection, tables.generations, values)
-            # One statement, so that two observers of the same change count it once.
-            grown = {"digest": digest, "generation": columns.generation + 1}
-            connection.execute(
-                update(tables.generations).where(same, columns.digest != digest).values(**grown)
-            )
-            return int(connection.execute(select(columns.generation).where(same)).scalar_one())
+            known = {
+                (row.kind, row.name): (row.digest, row.generation)
+                for row in connection.execute(select(tables.generations))
+            }
+            found: dict[tuple[str, str], int] = {}
+            for key, digest in sorted(digests.items()):
+                before = known.get(key)
+                same = before is not None and before[0] == digest
+                found[key] = before[1] if before and same else _observed(connection, key, digest)
+            return found
+
+
+def _observed(connection: Connection, key: tuple[str, str], digest: str) -> int:
+    columns = tables.generations.c
+    same = (columns.kind == key[0]) & (columns.name == key[1])
+    values = {"kind": key[0], "name": key[1], "digest": digest, "generation": 1}
+    insert_if_absent(connection, tables.generations, values)
+    # One statement, so that two observers of the same change count it once.
+    grown = {"digest": digest, "generation": columns.generation + 1}
+    connection.execute(update(tables.generations).where(same, columns.digest != digest).values(**grown))
+    return int(connection.execute(select(columns.generation).where(same)).scalar_one())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -29,11 +29,19 @@ class Statuses(Leased):
         A condition whose `status` is the one stored before keeps its `last_transition_time`; any other gets the time of
         now. Raises LeaseLost.
         """
+        return self.put_statuses((status,), lease)[0]
+
+    def put_statuses(self, statuses: Iterable[Status], lease: Lease) -> tuple[Status, ...]:
+        """Store several statuses, all of them or none, and return them as stored. Raises LeaseLost."""
+        stored = []
         with self._write(lease) as connection:
-            before = _load(connection, status.kind, status.name)
-            stored = _settled(status, before, self._now())
-            upsert(connection, tables.statuses, _to_row(stored))
-        return stored
+            for status in statuses:
+                before = _load(connection, status.kind, status.name)
+                settled = _settled(status, before, self._now())
+                if settled != before:
+                    upsert(connection, tables.statuses, _to_row(settled))
+                stored.append(settled)
+        return tuple(stored)
 
     def drop_status(self, kind: str, name: str, lease: Lease) -> None:
         """Forget the status of a manifest that is gone. Raises LeaseLost."""
@@ -119,28 +127,38 @@ class Events(Leased):
         self, kind: str, name: str, event_type: str, reason: str, message: str, lease: Lease | None = None
     ) -> None:
         """Record an event of a manifest; `event_type` is "Normal" or "Warning". Raises LeaseLost."""
+        self.add_events(((kind, name, event_type, reason, message),), lease)
+
+    def add_events(
+        self, happened: Iterable[tuple[str, str, str, str, str]], lease: Lease | None = None
+    ) -> None:
+        """Record several events, as the arguments of `add_event`, all of them or none. Raises LeaseLost."""
+        with self._write_maybe_leased(lease) as connection:
+            for event in happened:
+                self._add(connection, *event)
+
+    def _add(
+        self, connection: Connection, kind: str, name: str, event_type: str, reason: str, message: str
+    ) -> None:
         told = storable(message)
         digest = hashlib.sha256("\0".join((event_type, reason, told)).encode()).hexdigest()
         columns, now = tables.events.c, self._now()
         same = (columns.kind == kind) & (columns.name == name)
-        with self._write_maybe_leased(lease) as connection:
-            values = {
-                "kind": kind,
-                "name": name,
-                "digest": digest,
-                "type": event_type,
-                "reason": reason,
-                "message": told,
-            }
-            insert_if_absent(
-                connection, tables.events, {**values, "seen": 0, "first_at": now, "last_at": now}
-            )
-            seen = update(tables.events).where(same, columns.digest == digest)
-            connection.execute(seen.values(seen=columns.seen + 1, last_at=now))
-            kept = select(columns.digest).where(same).order_by(columns.last_at.desc(), columns.digest)
-            connection.execute(
-                delete(tables.events).where(same, columns.digest.not_in(kept.limit(EVENTS_PER_MANIFEST)))
-            )
+        values = {
+            "kind": kind,
+            "name": name,
+            "digest": digest,
+            "type": event_type,
+            "reason": reason,
+            "message": told,
+        }
+        insert_if_absent(connection, tables.events, {**values, "seen": 0, "first_at": now, "last_at": now})
+        seen = update(tables.events).where(same, columns.digest == digest)
+        connection.execute(seen.values(seen=columns.seen + 1, last_at=now))
+        kept = select(columns.digest).where(same).order_by(columns.last_at.desc(), columns.digest)
+        connection.execute(
+            delete(tables.events).where(same, columns.digest.not_in(kept.limit(EVENTS_PER_MANIFEST)))
+        )
 
     def events(self, kind: str | None = None, name: str | None = None, limit: int = 100) -> tuple[Event, ...]:
         """Return the newest events, newest first; of one kind or manifest when asked."""
