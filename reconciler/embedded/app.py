@@ -99,11 +99,12 @@ class HostApp:
             headers.append((b"x-client-request-id", correlation.encode()))
         answer = _with_headers(send, headers)
         if path.startswith("/__control/"):
-            response = await self._control(request)
-        elif (fault := await self._fault_before(request)) is not None:
+            await (await self._control(request))(scope, receive, answer)
+            return
+        if (fault := await self._fault_before(request)) is not None:
             await (fault(scope, receive, answer) if isinstance(fault, Response) else close_connection(scope))
             return
-        elif data is not None:
+        if data is not None:
             response = await _answered(data[0](self.host, request, correlation, request_id))
         else:
             response = await self._admin_call(request)

@@ -20,26 +20,46 @@ class Field:
     """What one field may hold. `go` is its name in Go, needed only where the validator may name it."""
 
     kind: str
-    """string, int, number, bool, ints, strings, object, array, any, or limit (see `_limit`)."""
+    """string, int, number, bool, object, array, limit (see `_limit`); list, map and struct have parts."""
     go: str = ""
     required: bool = False
     one_of: tuple[str, ...] = ()
     least_length: int | None = None
     most_length: int | None = None
+    inner: Field | None = None
+    """Of a list or map: what its values are."""
+    fields: Mapping[str, Field] | None = None
+    """Of a struct: its fields; others are dropped."""
 
 
 STRING, INT, NUMBER, BOOL = Field("string"), Field("int"), Field("number"), Field("bool")
-INTS, STRINGS, OBJECT, ARRAY, LIMIT = (
-    Field("ints"),
-    Field("strings"),
-    Field("object"),
-    Field("array"),
-    Field("limit"),
-)
+OBJECT, ARRAY, LIMIT = Field("object"), Field("array"), Field("limit")
+
+
+def list_of(inner: Field, go: str = "", *, required: bool = False) -> Field:
+    """A list whose items are all of one kind; null items are dropped."""
+    return Field("list", go, required, inner=inner)
+
+
+def map_of(inner: Field) -> Field:
+    """An object whose values are all of one kind; null stays null."""
+    return Field("map", inner=inner)
+
+
+def struct(**fields: Field) -> Field:
+    """An object with known fields."""
+    return Field("struct", fields=fields)
+
+
+INTS, STRINGS = list_of(INT), list_of(STRING)
 
 _GO_TYPES = {
-    "string": "string", "int": "int64", "number": "float64", "bool": "bool", "ints": "[]int64", "strings": "[]string",
-    "object": "map[string]interface {}", "array": "[]interface {}",
+    "string": "string", "int": "int64", "number": "float64", "bool": "bool", "object": "map[string]interface {}",
+    "array": "[]interface {}", "list": "[]interface {}", "map": "map[string]interface {}", "struct": "struct",
+}  # fmt: skip
+_PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str, "int": int, "number": (int, float), "bool": bool, "object": dict, "array": list, "list": list,
+    "map": dict, "struct": dict,
 }  # fmt: skip
 
 
@@ -112,7 +132,7 @@ def _known(document: Mapping[str, Any], fields: Mapping[str, Field], struct: str
         if field.kind == "limit":
             values[name] = _limit(raw)
         elif raw is not None:
-            values[name] = _convert(raw, field.kind, f"{struct}.{name}")
+            values[name] = _convert(raw, field, f"{struct}.{name}")
     return values
 
 
@@ -134,26 +154,27 @@ def _limit(raw: Any) -> float:
     raise ValueError(f"invalid limit value: {json.dumps(raw)}")
 
 
-def _convert(raw: Any, kind: str, where: str) -> Any:
+def _convert(raw: Any, field: Field, where: str) -> Any:
+    kind = field.kind
     if not _fits(raw, kind):
         shown = f"number {raw}" if isinstance(raw, float) and kind == "int" else _go_kind(raw)
         raise ValueError(
             f"json: cannot unmarshal {shown} into Go struct field {where} of type {_GO_TYPES[kind]}"
         )
-    if kind == "ints":
-        return [_convert(item, "int", where) for item in raw if item is not None]
-    if kind == "strings":
-        return [_convert(item, "string", where) for item in raw if item is not None]
+    if kind == "list" and field.inner is not None:
+        return [_convert(item, field.inner, where) for item in raw if item is not None]
+    if kind == "map" and field.inner is not None:
+        return {
+            name: None if item is None else _convert(item, field.inner, where) for name, item in raw.items()
+        }
+    if kind == "struct" and field.fields is not None:
+        known = {name: inner for name, inner in field.fields.items() if raw.get(name) is not None}
+        return {name: _convert(raw[name], inner, f"{where}.{name}") for name, inner in known.items()}
     return float(raw) if kind == "number" else raw
 
 
 def _fits(raw: Any, kind: str) -> bool:
-    if kind == "any":
-        return True
-    if kind in ("int", "number"):
-        return not isinstance(raw, bool) and isinstance(raw, int if kind == "int" else (int, float))
-    expected = {"string": str, "bool": bool, "object": dict}.get(kind, list)
-    return isinstance(raw, expected)
+    return isinstance(raw, _PYTHON_TYPES[kind]) and (kind == "bool" or not isinstance(raw, bool))
 
 
 def _go_kind(raw: Any) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.embedded.process import announce, config, listen, url_of
+from reconciler.embedded.process import QuietServer, announce, config, listen, on_stop, url_of
 
 
 class Refusing(Protocol):
@@ -32,14 +28,6 @@ class Refusing(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
-class _QuietServer(uvicorn.Server):
-    """Leaves signals to whoever runs it: several of them share one loop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Door:
     """Serves an app on one port. `shut` and `open` may follow each other."""
 
@@ -47,7 +35,7 @@ class Door:
         self._app = app
         self._bound: socket.socket | None = listen(address)
         self.url = url_of(self._bound)
-        self._server: _QuietServer | None = None
+        self._server: QuietServer | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -56,7 +44,7 @@ class Door:
             return
         bound = self._bound or listen(self.url.removeprefix("http://"))
         self._bound = None
-        self._server = _QuietServer(config(self._app, lifespan="off"))
+        self._server = QuietServer(config(self._app, lifespan="off"))
         self._serving = asyncio.create_task(self._server.serve(sockets=[bound]))
 
     async def shut(self) -> None:
@@ -76,8 +64,7 @@ async def run_with_control(
     """
     data, control = Door(app, addresses[0]), Door(app, addresses[1])
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    on_stop(stopped.set)
     await control.open()
     await data.open()
     announce(control.url, control_ready_file)

@@ -1,7 +1,8 @@
 """Reaching an ASGI app in this process as if over the network, streams included.
 
 `httpx.ASGITransport` waits for the whole answer before it returns; here the head comes first and the body as the app
-sends it, an app goes on when its client gives up, and a connection that it breaks breaks for the reader too.
+sends it, an app goes on when its client gives up, and a connection that it breaks breaks for the reader too. An
+exception that an app lets out reaches the client as it is: it is a bug, and a test should see it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class AppTransport(httpx.AsyncBaseTransport):
         task = asyncio.get_running_loop().create_task(exchange.run(app, _scope(request)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(exchange.ended)
         status, headers = await exchange.head()
         return httpx.Response(status, headers=headers, stream=_Body(exchange), request=request)
 
@@ -60,20 +62,20 @@ class _Exchange:
         self._head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = (
             asyncio.get_running_loop().create_future()
         )
-        self._parts: asyncio.Queue[bytes | httpx.HTTPError] = asyncio.Queue()
+        self._parts: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        try:
-            await app(scope, self._receive, self._send)
-        except httpx.HTTPError as error:
-            self._end(error)
-        else:
-            # Only now, so that what the app does after its last byte is done when the reader sees the end.
-            self._end(None if self._complete else httpx.RemoteProtocolError("the answer is not whole"))
+        await app(scope, self._receive, self._send)
 
-    def _end(self, error: httpx.HTTPError | None) -> None:
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Tell the reader how the app ended. Only now, so that what it did after its last byte is done by then."""
+        error: BaseException | None = httpx.ReadError("the app was stopped")
+        if not task.cancelled():
+            whole = None if self._complete else httpx.RemoteProtocolError("the answer is not whole")
+            error = task.exception() or whole
         if error is not None and not self._head.done():
             self._head.set_exception(error)
+            self._head.exception()  # seen, even if nobody waits any more
         self._parts.put_nowait(error or _END)
 
     async def _receive(self) -> Message:
@@ -97,7 +99,7 @@ class _Exchange:
 
     async def body(self) -> AsyncIterator[bytes]:
         while (part := await self._parts.get()) != _END:
-            if isinstance(part, httpx.HTTPError):
+            if isinstance(part, BaseException):
                 raise part
             yield part
 

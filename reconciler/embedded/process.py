@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,9 +40,21 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def run(app: ASGIApp, bound: socket.socket, ready_file: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT. Once it serves, the base URL is printed and written to `ready_file`."""
-    await _AnnouncingServer(config(app), lambda: announce(url_of(bound), ready_file)).serve(sockets=[bound])
+class QuietServer(uvicorn.Server):
+    """Leaves signals to whoever runs it; calls `ready` once it accepts connections."""
+
+    def __init__(self, settings: uvicorn.Config, ready: Callable[[], None] | None = None) -> None:
+        super().__init__(settings)
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and self._ready is not None:
+            self._ready()
 
 
 def config(app: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
@@ -52,17 +65,21 @@ def config(app: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Confi
     )  # fmt: skip
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Calls `ready` once it accepts connections."""
+def on_stop(act: Callable[[], None]) -> None:
+    """Call `act` at SIGTERM and SIGINT instead of ending."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._ready()
+async def run(app: ASGIApp, bound: socket.socket, ready_file: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT. Once it serves, the base URL is printed and written to `ready_file`."""
+    server = QuietServer(config(app), lambda: announce(url_of(bound), ready_file))
+
+    def stop() -> None:
+        server.should_exit = True
+
+    on_stop(stop)
+    await server.serve(sockets=[bound])
 
 
 def announce(url: str, ready_file: Path | None) -> None:
@@ -76,8 +93,7 @@ def announce(url: str, ready_file: Path | None) -> None:
 
 def main(app: ASGIApp, address: str, ready_file: Path | None) -> None:
     """Run an app in this process until it is told to stop."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(app, listen(address), ready_file))
+    asyncio.run(run(app, listen(address), ready_file))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.embedded.binding import BOOL, INT, INTS, NUMBER, OBJECT, STRING, Field
+from reconciler.embedded.binding import BOOL, INT, INTS, NUMBER, OBJECT, STRING, Field, struct
 from reconciler.embedded.database import Row
 from reconciler.embedded.envelope import application_error, bad_request, untyped_error
 
@@ -50,9 +50,11 @@ _STATUS = Field("string", "Status", one_of=("active", "inactive", "error"))
 UPDATE = {
     "name": STRING, "type": Field("string", "Type", one_of=TYPES), "status": _STATUS, "credentials": OBJECT, **_COMMON,
 }  # fmt: skip
+_FILTERS = ("platform", "type", "status", "group", "search", "privacy_mode")
 BULK = {
-    "account_ids": INTS, "filters": OBJECT, "name": STRING, "status": _STATUS, "schedulable": BOOL,
-    "credentials": OBJECT, **{name: field for name, field in _COMMON.items() if name not in ("notes", "expires_at")},
+    "account_ids": INTS, "filters": struct(**dict.fromkeys(_FILTERS, STRING)), "name": STRING, "status": _STATUS,
+    "schedulable": BOOL, "credentials": OBJECT,
+    **{name: field for name, field in _COMMON.items() if name not in ("notes", "expires_at")},
 }  # fmt: skip
 
 
@@ -203,6 +205,13 @@ def note(text: str | None) -> str | None:
 
 def _positive(number: int | None) -> int | None:
     return number if number is not None and number > 0 else None
+
+
+def model_mapping(row: Row) -> dict[str, str]:
+    """Return an account's mapping; what is not a text is as if it were not there."""
+    mapping = row["credentials"].get("model_mapping")
+    known = mapping.items() if isinstance(mapping, dict) else ()
+    return {name: target for name, target in known if isinstance(target, str)}
 
 
 def redacted(credentials: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:

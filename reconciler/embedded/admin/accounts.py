@@ -295,7 +295,7 @@ def _bulk_result(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 async def models(call: Call) -> Response:
     """`GET /accounts/:id/models`: the mapping's names; without a mapping the platform's default list."""
-    mapping = named(call)["credentials"].get("model_mapping") or {}
+    mapping = account_fields.model_mapping(named(call))
     return success(
         [{"id": name, "type": "model", "display_name": name, "created_at": ""} for name in sorted(mapping)]
     )

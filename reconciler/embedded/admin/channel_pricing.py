@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from reconciler.embedded.binding import INT, INTS, NUMBER, OBJECT, STRING, STRINGS, list_of, struct
 from reconciler.embedded.envelope import Refusal, application_error
 from reconciler.embedded.state import Host
 
@@ -15,6 +16,19 @@ _PRICES = (
     "input_price", "output_price", "cache_write_price", "cache_read_price", "image_input_price", "image_output_price",
     "per_request_price",
 )  # fmt: skip
+_INTERVAL = struct(
+    min_tokens=INT, max_tokens=INT, tier_label=STRING, sort_order=INT, **dict.fromkeys(_PRICES, NUMBER),
+    input_multiplier=NUMBER, output_multiplier=NUMBER,
+)  # fmt: skip
+PRICING = struct(
+    platform=STRING, models=STRINGS, billing_mode=STRING, **dict.fromkeys(_PRICES, NUMBER), fast_multiplier=NUMBER,
+    flex_multiplier=NUMBER, intervals=list_of(_INTERVAL), time_pricing=OBJECT,
+)  # fmt: skip
+"""One pricing entry."""
+
+RULE = struct(name=STRING, group_ids=INTS, account_ids=INTS, pricing=list_of(PRICING))
+"""One rule of account statistics."""
+
 _MULTIPLIERS = ("fast_multiplier", "flex_multiplier")
 _ALIKE = (
     "overlapping match range (model names are matched case-insensitively, "
@@ -24,7 +38,7 @@ _ALIKE = (
 
 def stored(host: Host, entries: list[Any]) -> list[dict[str, Any]]:
     """Return pricing entries as stored, with new ids. Raises Refusal 400."""
-    shown = [_entry(entry) for entry in entries if isinstance(entry, dict)]
+    shown = [_entry(entry) for entry in entries]
     for entry in shown:
         _check_entry(entry)
     for platform in {entry["platform"] for entry in shown}:
@@ -79,7 +93,7 @@ def _check_intervals(entry: dict[str, Any]) -> None:
 def check_mapping(mapping: dict[str, Any]) -> None:
     """Refuse patterns of one platform that match the same names."""
     for platform, rules in mapping.items():
-        if isinstance(rules, dict):
+        if rules:
             _check_patterns(list(rules), platform, "mapping source patterns", "MAPPING_PATTERN_CONFLICT")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from reconciler.embedded.admin import channel_pricing
-from reconciler.embedded.binding import ARRAY, BOOL, INTS, OBJECT, STRING, Field, bind
+from reconciler.embedded.binding import BOOL, INTS, OBJECT, STRING, Field, bind, list_of, map_of
 from reconciler.embedded.call import Call, Endpoint, contains, ordered
 from reconciler.embedded.clock import stamp
 from reconciler.embedded.database import Row
@@ -19,10 +19,11 @@ from reconciler.embedded.state import Host
 
 _SOURCES = ("requested", "upstream", "channel_mapped", "response_model")
 _COMMON: dict[str, Field] = {
-    "description": STRING, "group_ids": INTS, "model_pricing": ARRAY, "model_mapping": OBJECT,
+    "description": STRING, "group_ids": INTS, "model_pricing": list_of(channel_pricing.PRICING),
+    "model_mapping": map_of(map_of(STRING)),
     "billing_model_source": Field("string", "BillingModelSource", one_of=_SOURCES), "restrict_models": BOOL,
     "features": STRING, "features_config": OBJECT, "apply_pricing_to_account_stats": BOOL,
-    "account_stats_pricing_rules": ARRAY,
+    "account_stats_pricing_rules": list_of(channel_pricing.RULE),
 }  # fmt: skip
 _CREATE = {"name": Field("string", "Name", required=True, most_length=100), **_COMMON}
 _UPDATE = {

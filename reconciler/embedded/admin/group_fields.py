@@ -8,7 +8,21 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from reconciler.embedded.binding import ARRAY, BOOL, INT, INTS, LIMIT, NUMBER, OBJECT, STRING, STRINGS, Field
+from reconciler.embedded.admin.channel_pricing import PRICING
+from reconciler.embedded.binding import (
+    BOOL,
+    INT,
+    INTS,
+    LIMIT,
+    NUMBER,
+    OBJECT,
+    STRING,
+    STRINGS,
+    Field,
+    list_of,
+    map_of,
+    struct,
+)
 from reconciler.embedded.database import Row
 from reconciler.embedded.envelope import application_error, untyped_error
 from reconciler.embedded.state import Host
@@ -65,22 +79,25 @@ _COMMON: dict[str, Field] = {
     **dict.fromkeys(_SWITCHES, BOOL),
     **dict.fromkeys((*_MULTIPLIERS, *PRICES), NUMBER),
     **dict.fromkeys(_TEXTS, STRING),
-    "video_model_prices": OBJECT,
-    "model_pricing": ARRAY,
+    "video_model_prices": map_of(map_of(NUMBER)),
+    "model_pricing": list_of(PRICING),
     "fallback_group_id": INT,
     "fallback_group_id_on_invalid_request": INT,
-    "model_routing": OBJECT,
+    "model_routing": map_of(INTS),
     "model_routing_enabled": BOOL,
     "supported_model_scopes": STRINGS,
-    "messages_dispatch_model_config": OBJECT,
-    "models_list_config": OBJECT,
+    "messages_dispatch_model_config": struct(
+        **dict.fromkeys(("opus_mapped_model", "sonnet_mapped_model", "haiku_mapped_model"), STRING),
+        exact_model_mappings=map_of(STRING),
+    ),
+    "models_list_config": struct(enabled=BOOL, models=STRINGS),
     "rpm_limit": INT,
-    "reasoning_effort_mappings": ARRAY,
+    "reasoning_effort_mappings": list_of(OBJECT),
     "copy_accounts_from_group_ids": INTS,
 }
 CREATE = {"name": Field("string", "Name", required=True), **_COMMON}
 UPDATE = {"name": STRING, "status": Field("string", "Status", one_of=("active", "inactive")), **_COMMON}
-UPDATES = Field("array", "Updates", required=True)
+UPDATES = list_of(struct(id=INT, sort_order=INT), "Updates", required=True)
 
 
 def defaults() -> Row:

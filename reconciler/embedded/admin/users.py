@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from reconciler.embedded import tokens
 from reconciler.embedded.admin.idempotency import once
-from reconciler.embedded.binding import INT, INTS, NUMBER, OBJECT, STRING, Field, bind
+from reconciler.embedded.binding import INT, INTS, NUMBER, STRING, Field, bind, map_of
 from reconciler.embedded.call import Call, Endpoint, contains, ordered
 from reconciler.embedded.database import Row
 from reconciler.embedded.envelope import application_error, bad_request, deleted, success, untyped_error
@@ -28,7 +28,7 @@ _CREATE = {
 _UPDATE = {
     "email": STRING, "password": STRING, "username": STRING, "notes": STRING, "role": _ROLE, "balance": NUMBER,
     "concurrency": INT, "rpm_limit": INT, "status": Field("string", "Status", one_of=("active", "disabled")),
-    "allowed_groups": INTS, "group_rates": OBJECT,
+    "allowed_groups": INTS, "group_rates": map_of(NUMBER),
 }  # fmt: skip
 _BALANCE = {
     "balance": Field("number", "Balance", required=True),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reconciler.embedded.database import Row
 from reconciler.embedded.dataplane import billing, forward, opslog, select, slots
-from reconciler.embedded.dataplane.dialects import Translator, Wire
+from reconciler.embedded.dataplane.dialects import UNREADABLE, Translator, Wire
 from reconciler.embedded.dataplane.events import EventReader
 from reconciler.embedded.dataplane.exchange import Answered, Exchange
 from reconciler.embedded.dataplane.forward import FailedOver, Missing, Rejected
@@ -45,7 +46,7 @@ class _Sent:
 
     async def attempt(self, *, mark_missing: bool) -> UpstreamAnswer | FailedOver | Rejected | Missing:
         exchange, account = self.exchange, self.account
-        body = exchange.dialect.request(exchange.body, self.upstream_model, self.wire)
+        body = self._body()
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = forward.upstream_headers(
             account, exchange.request.headers, stream=body.get("stream") is True
@@ -54,6 +55,14 @@ class _Sent:
         return await forward.attempt(
             exchange.host, account, url, headers, content, self.upstream_model, mark_missing=mark_missing
         )
+
+    def _body(self) -> dict[str, Any]:
+        try:
+            return self.exchange.dialect.request(self.exchange.body, self.upstream_model, self.wire)
+        except UNREADABLE:
+            text = "Failed to parse request body"
+            failure = opslog.Failure("request", "invalid_request_error", text, 400, business_limited=True)
+            raise self.exchange.refuse(400, "invalid_request_error", text, failure) from None
 
     def translator(self) -> Translator:
         return self.exchange.dialect.translator(self.exchange.model, self.wire)
@@ -86,7 +95,7 @@ async def _plain(sent: _Sent, answer: UpstreamAnswer) -> Response | FailedOver:
     try:
         raw = await answer.read()
         body = translator.plain(raw)
-    except (UpstreamBroken, ValueError) as error:
+    except (UpstreamBroken, *UNREADABLE) as error:
         return FailedOver(
             sent.account, 502, f"unreadable answer: {type(error).__name__}", {}, sent.upstream_model
         )
@@ -155,7 +164,7 @@ class Relay(Response):
                     yield part
             for part in translator.end():
                 yield part
-        except (UpstreamBroken, ValueError):
+        except (UpstreamBroken, *UNREADABLE):
             error = {"error": {"type": "upstream_error", "message": "Upstream request failed"}}
             yield f"event: error\ndata: {json.dumps(error)}\n\n".encode()
 

@@ -16,6 +16,9 @@ from reconciler.embedded.database import Row
 from reconciler.embedded.dataplane.billing import Tokens
 from reconciler.embedded.dataplane.events import parsed
 
+UNREADABLE = (ValueError, TypeError, AttributeError, KeyError)
+"""What reading a foreign document of the wrong shape raises: conversions do not check every level first."""
+
 Wire = Literal["/chat/completions", "/responses", "/embeddings"]
 
 

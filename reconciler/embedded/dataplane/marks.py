@@ -76,7 +76,8 @@ def counts(account: Row, status: int) -> bool:
     credentials = account["credentials"]
     if credentials.get("custom_error_codes_enabled") is not True:
         return True
-    return status in (credentials.get("custom_error_codes") or [])
+    codes = credentials.get("custom_error_codes")
+    return isinstance(codes, list) and status in codes
 
 
 def _by_status(host: Host, account: Row, status: int, message: str) -> None:
@@ -105,11 +106,10 @@ def _by_rule(host: Host, account: Row, status: int, text: str, upstream_model: s
     credentials = account["credentials"]
     if credentials.get("temp_unschedulable_enabled") is not True:
         return False
-    for place, rule in enumerate(credentials.get("temp_unschedulable_rules") or []):
-        seconds = (rule.get("duration_minutes") or 0) * 60.0
-        words = [word.strip() for word in rule.get("keywords") or [] if word.strip()]
-        word = next((word for word in words if word.lower() in text.lower()), None)
-        if rule.get("error_code") != status or seconds <= 0 or word is None:
+    rules = credentials.get("temp_unschedulable_rules")
+    for place, rule in enumerate(rules if isinstance(rules, list) else []):
+        word, seconds = _matched(rule, status, text)
+        if not word:
             continue
         state = {
             "until_unix": int(host.now() + seconds), "triggered_at_unix": int(host.now()), "status_code": status,
@@ -121,6 +121,16 @@ def _by_rule(host: Host, account: Row, status: int, text: str, upstream_model: s
             _limit_model(host, account, upstream_model, seconds, json.dumps(state))
         return True
     return False
+
+
+def _matched(rule: object, status: int, text: str) -> tuple[str, float]:
+    """Return the keyword of a rule that a refusal holds, and for how long it blocks; "" when it does not apply."""
+    known = rule if isinstance(rule, dict) else {}
+    words, minutes = known.get("keywords"), known.get("duration_minutes")
+    if known.get("error_code") != status or not isinstance(minutes, int | float) or minutes <= 0:
+        return "", 0.0
+    found = (word.strip() for word in (words if isinstance(words, list) else []) if isinstance(word, str))
+    return next((word for word in found if word and word.lower() in text.lower()), ""), minutes * 60.0
 
 
 def _limit_model(host: Host, account: Row, model: str, seconds: float, reason: str) -> None:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.embedded.admin import membership
+from reconciler.embedded.admin.account_fields import model_mapping
 from reconciler.embedded.dataplane.keyauth import authenticate
 from reconciler.embedded.envelope import json_response
 from reconciler.embedded.state import Host
@@ -47,7 +48,7 @@ def _mapped(host: Host, group_id: int) -> list[str]:
     rows = (
         row for row in host.accounts.live() if membership.serves(host, row, group_id) and row["schedulable"]
     )
-    return sorted({str(name) for row in rows for name in (row["credentials"].get("model_mapping") or {})})
+    return sorted({name for row in rows for name in model_mapping(row)})
 
 
 def _listed(names: list[str]) -> dict[str, object]:

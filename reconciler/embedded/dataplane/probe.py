@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from reconciler.embedded.admin.account_fields import model_mapping
 from reconciler.embedded.database import Row
 from reconciler.embedded.dataplane.forward import endpoint_url, upstream_headers
 from reconciler.embedded.state import Host
@@ -31,8 +32,8 @@ async def _probe(host: Host, account_id: int) -> None:
     account = host.accounts.get(account_id)
     if account is None:
         return
-    mapping = account["credentials"].get("model_mapping") or {}
-    targets = sorted(str(target) for target in mapping.values() if not str(target).endswith("*"))
+    mapping = model_mapping(account)
+    targets = sorted(target for target in mapping.values() if not target.endswith("*"))
     body = {
         "model": targets[0] if targets else _DEFAULT_MODEL, "stream": False, "max_output_tokens": 64,
         "input": [{"role": "user", "content": [{"type": "input_text", "text": "Call the probe tool."}]}],

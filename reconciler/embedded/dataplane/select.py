@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.embedded.admin import membership
+from reconciler.embedded.admin.account_fields import model_mapping
 from reconciler.embedded.clock import unstamp
 from reconciler.embedded.database import Row
 from reconciler.embedded.state import Host
@@ -27,14 +28,14 @@ def mapped_model(account: Row, model: str) -> str | None:
 
     Exact entries first, then the longest prefix; without a mapping every model is served under its own name.
     """
-    mapping = account["credentials"].get("model_mapping") or {}
+    mapping = model_mapping(account)
     if not mapping:
         return model
     if model in mapping:
-        return str(mapping[model])
+        return mapping[model]
     prefixes = [key for key in mapping if key.endswith("*") and model.startswith(key[:-1])]
     if prefixes:
-        target = str(mapping[max(prefixes, key=len)])
+        target = mapping[max(prefixes, key=len)]
         return model if target.endswith("*") else target
     return model if account["extra"].get("openai_passthrough") is True else None
 
