@@ -1,0 +1,386 @@
+"""Every cause that can spoil a proof, injected from outside, with what an independent judge expects of it.
+
+A cause names the paths that it touches and what becomes of them; it never asks the code under test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import httpx
+
+from reconciler.proof.model import Link, PathKey, Reason
+from tests.matrix.manifests import ACCOUNTS, MODELS, ROUTES, host_of
+from tests.matrix.world import World
+
+Effect = Literal["disproved", "broken", "inconclusive"]
+Inject = Callable[[World], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one path must come to when this is all that is wrong with it."""
+
+    effect: Effect
+    link: Link
+    reasons: frozenset[Reason]
+
+
+def expected(effect: Effect, link: Link, *reasons: Reason) -> Expected:
+    return Expected(effect, link, frozenset(reasons))
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing wrong in the world. `programmed` names the manifests whose objects it changes."""
+
+    name: str
+    inject: Inject
+    paths: Mapping[PathKey, Expected] = field(default_factory=dict)
+    programmed: frozenset[tuple[str, str]] = frozenset()
+    unknown: frozenset[tuple[str, str]] = frozenset()
+    """Manifests about which nothing can be known."""
+
+
+def route_paths(*routes: str, model: str | None = None) -> list[PathKey]:
+    """Return the paths of routes, of one shadow model or of all."""
+    return [
+        PathKey(route, public)
+        for route in routes
+        for public, shadow in MODELS.items()
+        if model in (None, shadow)
+    ]
+
+
+def account_paths(*accounts: str, model: str | None = None) -> list[PathKey]:
+    return [
+        PathKey("", shadow, name)
+        for name in accounts
+        for shadow in MODELS.values()
+        if model in (None, shadow)
+    ]
+
+
+def routes_of(host: str) -> list[str]:
+    return [route for route, (group, _) in ROUTES.items() if host_of(group) == host]
+
+
+def accounts_of(host: str) -> list[str]:
+    return [name for name, (group, _) in ACCOUNTS.items() if host_of(group) == host]
+
+
+SERVING = {"near": "alpha", "beside": "gamma", "spare": "delta"}
+"""Route -> the account that answers: the best of its group."""
+ROUTE_OF = {account: route for route, account in SERVING.items()}
+
+
+def _both(account: str, what: Expected, model: str | None = None) -> dict[PathKey, Expected]:
+    """Return what a cause at the account's billing does: to itself, and to the route that it serves."""
+    routes = [ROUTE_OF[account]] if account in ROUTE_OF else []
+    paths = [*route_paths(*routes, model=model), *account_paths(account, model=model)]
+    return dict.fromkeys(paths, what)
+
+
+# Answers of the control API, altered on their way.
+
+
+def _altered(match: Callable[[httpx.Request], bool], change: Callable[[Any, httpx.Request], Any]) -> Inject:
+    async def alter(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if not match(request) or not answer.is_success or not answer.content:
+            return answer
+        body = change(json.loads(answer.content), request)
+        return httpx.Response(answer.status_code, json=body, request=request)
+
+    async def inject(world: World) -> None:
+        world.net.alter.append(alter)
+
+    return inject
+
+
+def _asks(path: str, host: str = "gateway") -> Callable[[httpx.Request], bool]:
+    return lambda request: request.url.host == f"{host}.test" and request.url.path.startswith(path)
+
+
+def _other(route: str) -> str:
+    return next(each for each in ROUTES if each != route)
+
+
+def wrong_route(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        return {**body, "route_id": _other(route)} if body["route_id"] == route else body
+
+    what = expected("broken", Link.RESOLVED, Reason.RESOLVED_ELSEWHERE)
+    return Cause(
+        f"wrong-route({route})",
+        _altered(_asks("/api/v1/resolve"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def sticky_pin(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        pinned = {**body, "route_id": _other(route), "cause": "sticky"}
+        return pinned if body["route_id"] == route else body
+
+    what = expected("broken", Link.RESOLVED, Reason.STICKY_ELSEWHERE)
+    return Cause(
+        f"sticky-pin({route})",
+        _altered(_asks("/api/v1/resolve"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def wrong_revision(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        return {**body, "revision": body["revision"] + 1} if body["route_id"] == route else body
+
+    what = expected("broken", Link.RESOLVED, Reason.WRONG_REVISION)
+    return Cause(
+        f"wrong-revision({route})",
+        _altered(_asks("/api/v1/resolve"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def served_by_other_revision(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        return {
+            **body,
+            "items": [
+                {**row, "revision": row["revision"] + 1} if row["route_id"] == route else row
+                for row in body["items"]
+            ],
+        }
+
+    what = expected("broken", Link.SERVED, Reason.WRONG_REVISION)
+    return Cause(
+        f"served-by-other-revision({route})",
+        _altered(_asks("/api/v1/decisions"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def failed_over(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        rows = [
+            {**row, "route_id": _other(route)} if row["route_id"] == route else row for row in body["items"]
+        ]
+        return {**body, "items": rows}
+
+    what = expected("broken", Link.SERVED, Reason.FAILED_OVER)
+    return Cause(
+        f"failed-over({route})",
+        _altered(_asks("/api/v1/decisions"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def no_decision_row() -> Cause:
+    what = expected("inconclusive", Link.SERVED, Reason.NO_DECISION_ROW)
+    inject = _altered(_asks("/api/v1/decisions"), lambda body, _: {**body, "items": []})
+    return Cause("no-decision-row", inject, dict.fromkeys(route_paths(*ROUTES), what))
+
+
+def cooling(route: str) -> Cause:
+    def change(body: Any, request: httpx.Request) -> Any:
+        if request.url.params.get("namespace"):
+            return body
+        items = [{**each, "state": "open"} if each["route_id"] == route else each for each in body["items"]]
+        return {**body, "items": items}
+
+    what = expected("broken", Link.RUNTIME, Reason.ROUTE_COOLING)
+    return Cause(
+        f"cooling({route})",
+        _altered(_asks("/api/v1/runtime/routes"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def key_unknown(route: str) -> Cause:
+    group = ROUTES[route][0]
+
+    def change(body: Any, _: httpx.Request) -> Any:
+        return {**body, "gateway_keys": [key for key in body["gateway_keys"] if key["name"] != group]}
+
+    what = expected("broken", Link.CONFIGURED, Reason.GATEWAY_KEY_UNKNOWN)
+    return Cause(
+        f"key-unknown({route})",
+        _altered(_asks("/api/v1/snapshot"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
+def left_behind() -> Cause:
+    async def refuse(request: httpx.Request) -> None:
+        if request.method == "DELETE" and "/runtime/namespaces/" in request.url.path:
+            raise httpx.ConnectError("connection refused", request=request)
+
+    async def inject(world: World) -> None:
+        world.net.before.append(refuse)
+
+    what = expected("inconclusive", Link.CLEAN, Reason.LEFT_BEHIND)
+    return Cause("left-behind", inject, dict.fromkeys(route_paths(*ROUTES), what))
+
+
+def data_plane_down() -> Cause:
+    async def refuse(request: httpx.Request) -> None:
+        if request.url.host == "gateway.test" and request.url.path.startswith("/v1/"):
+            raise httpx.ConnectError("connection refused", request=request)
+
+    async def inject(world: World) -> None:
+        world.net.before.append(refuse)
+
+    what = expected("inconclusive", Link.SERVED, Reason.GATEWAY_UNREACHABLE)
+    return Cause("data-plane-down", inject, dict.fromkeys(route_paths(*ROUTES), what))
+
+
+# What hosts do.
+
+
+def _ordered(account: str, fault: Mapping[str, Any]) -> Inject:
+    host = host_of(ACCOUNTS[account][0])
+
+    async def inject(world: World) -> None:
+        found = await world.account(account, host)
+        world.faults(host, {**fault, "account_id": found["id"]})
+
+    return inject
+
+
+def billed(account: str, field_name: str, reason: Reason, value: Any = 987_654) -> Cause:
+    what = expected("disproved", Link.PROVED, reason)
+    inject = _ordered(account, {"kind": "bill-as", "set": {field_name: value}})
+    return Cause(f"billed-{field_name}({account})", inject, _both(account, what))
+
+
+def other_model(account: str, model: str, column: str = "upstream_model") -> Cause:
+    what = expected("disproved", Link.PROVED, Reason.WRONG_MODEL)
+    fault = {"kind": "bill-as", "model": model, "set": {column: "gpt-other"}}
+    return Cause(f"billed-{column}({account},{model})", _ordered(account, fault), _both(account, what, model))
+
+
+def row_missing(account: str) -> Cause:
+    what = expected("inconclusive", Link.PROVED, Reason.ROW_MISSING)
+    return Cause(f"row-missing({account})", _ordered(account, {"kind": "usage-drop"}), _both(account, what))
+
+
+def row_too_late(account: str) -> Cause:
+    what = expected("inconclusive", Link.PROVED, Reason.ROW_MISSING)
+    inject = _ordered(account, {"kind": "usage-delay", "seconds": 200})
+    return Cause(f"row-too-late({account})", inject, _both(account, what))
+
+
+def row_in_time(account: str) -> Cause:
+    return Cause(f"row-in-time({account})", _ordered(account, {"kind": "usage-delay", "seconds": 4}))
+
+
+def two_rows(host: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        items = body["data"]["items"]
+        more = [{**item, "id": item["id"] + 1_000_000} for item in items]
+        return {**body, "data": {**body["data"], "items": [*items, *more]}}
+
+    what = expected("inconclusive", Link.PROVED, Reason.SEVERAL_ROWS)
+    paths = [*route_paths(*routes_of(host)), *account_paths(*accounts_of(host))]
+    inject = _altered(_asks("/api/v1/admin/usage", host), change)
+    return Cause(f"two-rows({host})", inject, dict.fromkeys(paths, what))
+
+
+def correlation_lost(host: str) -> Cause:
+    async def strip(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if request.url.host != f"{host}.test" or not request.url.path.startswith("/v1/"):
+            return answer
+        kept = [(name, value) for name, value in answer.headers.raw if name.lower() != b"x-client-request-id"]
+        return httpx.Response(answer.status_code, headers=kept, content=answer.content, request=request)
+
+    async def inject(world: World) -> None:
+        world.net.alter.append(strip)
+
+    proved = expected("inconclusive", Link.PROVED, Reason.NO_CORRELATION)
+    served = expected("inconclusive", Link.SERVED, Reason.NO_CORRELATION)
+    paths = {
+        **dict.fromkeys(route_paths(*routes_of(host)), proved),
+        **dict.fromkeys(account_paths(*accounts_of(host)), served),
+    }
+    return Cause(f"correlation-lost({host})", inject, paths)
+
+
+def host_down(host: str) -> Cause:
+    async def inject(world: World) -> None:
+        world.net.down.add(f"{host}.test")
+
+    configured = expected("inconclusive", Link.CONFIGURED, Reason.HOST_UNKNOWN)
+    served = expected("inconclusive", Link.SERVED, Reason.HOST_UNKNOWN)
+    paths = {
+        **dict.fromkeys(route_paths(*routes_of(host)), configured),
+        **dict.fromkeys(account_paths(*accounts_of(host)), served),
+    }
+    return Cause(f"host-down({host})", inject, paths, unknown=frozenset({("ShadowHost", host)}))
+
+
+def upstream_refused(account: str) -> Cause:
+    """The upstream of the only account of a group says no."""
+
+    async def inject(world: World) -> None:
+        book = world.upstreams[account].faults
+        book.faults = []
+        book.replace({"faults": [{"kind": "status", "status": 401}]}, frozenset({"status"}))
+
+    route = expected("broken", Link.SERVED, Reason.UPSTREAM_REFUSED)
+    own = expected("broken", Link.SERVED, Reason.UPSTREAM_REFUSED, Reason.ACCOUNT_MARKED)
+    paths = {
+        **dict.fromkeys(route_paths(ROUTE_OF[account]), route),
+        **dict.fromkeys(account_paths(account), own),
+    }
+    return Cause(f"upstream-refused({account})", inject, paths)
+
+
+def foreign_account(route: str) -> Cause:
+    group = ROUTES[route][0]
+    host = host_of(group)
+
+    async def inject(world: World) -> None:
+        body = {
+            "name": "stranger", "platform": "openai", "type": "apikey", "concurrency": 1, "priority": 90,
+            "credentials": {"api_key": "canary-foreign-1", "base_url": "http://upstream-alpha.test/v1"},
+            "group_ids": [(await world.group(group, host))["id"]],
+        }  # fmt: skip
+        await world.admin(host, "POST", "/accounts", body)
+
+    what = expected("broken", Link.CONFIGURED, Reason.FOREIGN_ACCOUNT)
+    return Cause(
+        f"foreign-account({route})",
+        inject,
+        dict.fromkeys(route_paths(route), what),
+        programmed=frozenset({("ShadowGroup", group)}),
+    )
+
+
+def every_cause() -> list[Cause]:
+    """Return every cause on every subject that it can be drawn for."""
+    found = [
+        make(route)
+        for make in (
+            wrong_route, sticky_pin, wrong_revision, served_by_other_revision, failed_over, cooling, key_unknown,
+            foreign_account,
+        )
+        for route in ROUTES
+    ]  # fmt: skip
+    for account in ACCOUNTS:
+        found += [
+            billed(account, "group_id", Reason.WRONG_GROUP),
+            billed(account, "account_id", Reason.WRONG_ACCOUNT),
+            billed(account, "api_key_id", Reason.WRONG_KEY),
+            other_model(account, "gpt-large"),
+            other_model(account, "gpt-small", "model"),
+            row_missing(account),
+            row_too_late(account),
+            row_in_time(account),
+        ]
+    for host in ("east", "west"):
+        found += [two_rows(host), correlation_lost(host), host_down(host)]
+    found += [upstream_refused("gamma"), upstream_refused("delta")]
+    return [*found, no_decision_row(), left_behind(), data_plane_down()]
