@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from reconciler.manifest.meta import Resource
@@ -66,14 +67,26 @@ class ManifestSet:
     """sha256 of the canonical JSON of all resources, sorted; the same content gives the same digest."""
 
     def __iter__(self) -> Iterator[Loaded]:
-        return iter(self.items[key] for key in sorted(self.items))
+        return iter(self._sorted)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def of(self, kind: type[R]) -> list[R]:
         """Return all resources of a kind, sorted by name."""
-        return [loaded.resource for loaded in self if isinstance(loaded.resource, kind)]
+        return [resource for resource in self._by_kind.get(kind.KIND, ()) if isinstance(resource, kind)]
+
+    @cached_property
+    def _sorted(self) -> tuple[Loaded, ...]:
+        return tuple(self.items[key] for key in sorted(self.items))
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, Sequence[Resource]]:
+        # Asked for once per path of a run: sorting a thousand manifests each time is what made runs slow.
+        found: dict[str, list[Resource]] = {}
+        for loaded in self._sorted:
+            found.setdefault(loaded.resource.KIND, []).append(loaded.resource)
+        return found
 
     def get(self, kind: type[R], name: str) -> R:
         """Return one resource. Raises KeyError when there is none."""
