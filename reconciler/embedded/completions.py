@@ -136,6 +136,20 @@ class Completion:
             yield sse(step["type"], step | {"sequence_number": number})
 
 
+def misfit(body: dict[str, Any]) -> str | None:
+    """Return the name of a field that has not the shape it must have, or None."""
+    tools = body.get("tools")
+    fits = {
+        "tools": tools is None or (isinstance(tools, list) and all(_is_tool(tool) for tool in tools)),
+        "stream_options": isinstance(body.get("stream_options"), dict | None),
+    }
+    return next((name for name, good in fits.items() if not good), None)
+
+
+def _is_tool(tool: object) -> bool:
+    return isinstance(tool, dict) and isinstance(tool.get("function"), dict | None)
+
+
 def _data(document: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
 

@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from reconciler.embedded import process
 from reconciler.embedded.clock import Clock, SystemClock
-from reconciler.embedded.completions import Completion, embedding_answer
+from reconciler.embedded.completions import Completion, embedding_answer, misfit
 from reconciler.embedded.connection import answer_fault, close_connection, refuse_connection
 from reconciler.embedded.dataplane.events import parsed
 from reconciler.embedded.door import run_with_control
@@ -156,6 +156,8 @@ class UpstreamApp:
         model = body.get("model")
         if not isinstance(model, str) or not model:
             return _error(400, "you must provide a model parameter", None)
+        if (name := misfit(body)) is not None:
+            return _error(400, f"Invalid type for '{name}'.", "invalid_type")
         if self.settings.models and model not in self.settings.models:
             return _error(404, f"The model `{model}` does not exist", "model_not_found")
         return None

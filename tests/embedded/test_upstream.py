@@ -154,3 +154,14 @@ async def test_a_required_tool_is_called(client: httpx.AsyncClient) -> None:
 def test_settings_need_a_key(document: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one key"):
         UpstreamSettings.parse(document)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"tools": [None]}, {"tools": 5}, {"tools": [{"function": 1}]}, {"stream_options": []}]
+)
+async def test_a_field_of_the_wrong_shape_is_refused(
+    client: httpx.AsyncClient, fields: dict[str, Any]
+) -> None:
+    refused = await chat(client, tool_choice="required", **fields)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_type")
