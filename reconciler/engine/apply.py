@@ -173,7 +173,7 @@ class _Apply:
             before = await look(workspace, self.values)
             work = HostWork.open(workspace, self.values, self.lease, before.observed)
         workspace.progress.phase("plan", _counts(before.plan))
-        return before, work, Proofs(workspace, self.lease, work)
+        return before, work, Proofs(workspace, self.lease, work, before.observed.snapshot.instance)
 
     def _check_digest(self, before: Prospect) -> None:
         expected = self.options.expected_digest

@@ -35,6 +35,8 @@ class Proofs:
     workspace: Workspace
     lease: Lease
     work: HostWork
+    instance: str | None = None
+    """The control plane's own id, for evidence."""
 
     @cached_property
     def scope(self) -> Scope:
@@ -89,8 +91,7 @@ class Proofs:
             async with gate:
                 proof = await prover.prove(each)
             done.append(proof)
-            self._tell(proof, f"{len(done)}/{len(wanted)}")
-            self.workspace.store.put_proof(record_of(proof, self.workspace.clock.now()), self.lease)
+            self._keep(proof, f"{len(done)}/{len(wanted)}")
 
         await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), policies)))
         return sorted(done, key=lambda proof: proof.key)
@@ -103,6 +104,13 @@ class Proofs:
             if key.issued and object_id is not None:
                 found[key.name] = object_id
         return found
+
+    def _keep(self, proof: PathProof, count: str) -> None:
+        workspace = self.workspace
+        self._tell(proof, count)
+        workspace.store.put_proof(record_of(proof, workspace.clock.now()), self.lease)
+        if workspace.evidence is not None:
+            workspace.evidence.write(proof, instance=self.instance)
 
     def _tell(self, proof: PathProof, count: str) -> None:
         what = (
@@ -174,8 +182,7 @@ class Proofs:
         """Add the clean link to account proofs whose quarantine is closed, and store them."""
         finished = [self._cleaned(proof) for proof in proofs]
         for proof in finished:
-            self._tell(proof, "account")
-            self.workspace.store.put_proof(record_of(proof, self.workspace.clock.now()), self.lease)
+            self._keep(proof, "account")
         return finished
 
     def _cleaned(self, proof: PathProof) -> PathProof:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 
+from reconciler import __version__
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.connections import resolve_endpoints
 from reconciler.engine.progress import Progress, Silent
@@ -20,6 +22,9 @@ from reconciler.manifest import ControlPlane, ManifestSet, ShadowHost, ValueFrom
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.plane.client import ControlPlaneClient, ProblemDetails
 from reconciler.proof.chain import Clock
+from reconciler.proof.evidence.source import source_of
+from reconciler.proof.evidence.subjects import Subjects
+from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter
 from reconciler.proof.probe import ProbeSender
 from reconciler.state.store import Store
 
@@ -43,6 +48,8 @@ class Options:
     """True for runs that write: only they read payload secrets, such as the key issuers' passwords."""
     lease_s: float = 15.0
     """How long a killed run keeps others out, in seconds; a live one renews it four times as often."""
+    evidence: EvidenceSettings | None = None
+    """Where signed evidence of every proof goes; None writes none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Workspace:
     plane: ControlPlaneClient
     drivers: Mapping[str, HostDriver]
     sender: ProbeSender
+    evidence: EvidenceWriter | None = None
 
     @property
     def progress(self) -> Progress:
@@ -106,7 +114,29 @@ async def open_workspace(manifests: ManifestSet, store: Store, options: Options)
             stack.push_async_callback(drivers[host.name].close)
         sender = ProbeSender.open(transport=options.transport)
         stack.push_async_callback(sender.close)
-        yield Workspace(manifests, store, keyring, options, endpoints, reader, plane, drivers, sender)
+        evidence = await _open_evidence(manifests, store, keyring, options)
+        if evidence is not None:
+            stack.callback(evidence.close)
+        yield Workspace(
+            manifests, store, keyring, options, endpoints, reader, plane, drivers, sender, evidence
+        )
+
+
+async def _open_evidence(
+    manifests: ManifestSet, store: Store, keyring: Keyring, options: Options
+) -> EvidenceWriter | None:
+    if options.evidence is None:
+        return None
+    files = {loaded.at().file for loaded in manifests}
+    return EvidenceWriter(
+        settings=options.evidence,
+        index=store,
+        subjects=Subjects(manifests, await asyncio.to_thread(source_of, files)),
+        installation=keyring.installation,
+        version=__version__,
+        now=options.clock.now,
+        warn=options.progress.warn,
+    )
 
 
 @asynccontextmanager
