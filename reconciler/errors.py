@@ -1,21 +1,21 @@
 """Every error that a person may see, as one tree; each branch carries the exit code scripts rely on.
 
-    ReconcileError                1  what went wrong, and what to do next
-    ├── InvalidInput              1  manifests, policy or flags that can never work as they are
-    ├── Refused                   4  a guard said no; names the flag that allows it
-    ├── StalePlan                 5  the world moved on since the plan was made
-    ├── ProofFailed               3  applied or planned, but not proved
-    ├── LeaseLost                 1  another reconciler holds, or took, the lease
-    └── RemoteError               1  a control plane or host did not do as asked
-        ├── Unavailable              no answer, a time-out or 5xx; may be retried
-        │   └── LostAnswer           a write may or may not have happened; look before repeating
-        ├── RateLimited              429; carries retry_after_s
-        ├── Unauthorized             401/403; the credential is wrong; never retried
-        ├── NotFound                 404
-        ├── Conflict                 409; somebody else has it, or it moved on
-        ├── Rejected                 the request itself is wrong (400, 422, and 500s that are client errors)
-        ├── Blocked                  423; an operator must act on the host first
-        └── Malformed                an answer that is not what the contract says
+ReconcileError                1  what went wrong, and what to do next
+├── InvalidInput              1  manifests, policy or flags that can never work as they are
+├── Refused                   4  a guard said no; names the flag that allows it
+├── StalePlan                 5  the world moved on since the plan was made
+├── ProofFailed               3  applied or planned, but not proved
+├── LeaseLost                 1  another reconciler holds, or took, the lease
+└── RemoteError               1  a control plane or host did not do as asked
+    ├── Unavailable              no answer, a time-out or 5xx; may be retried
+    │   └── LostAnswer           a write may or may not have happened; look before repeating
+    ├── RateLimited              429; carries retry_after_s
+    ├── Unauthorized             401/403; the credential is wrong; never retried
+    ├── NotFound                 404
+    ├── Conflict                 409; somebody else has it, or it moved on
+    ├── Rejected                 the request itself is wrong (400, 422, and 500s that are client errors)
+    ├── Blocked                  423; an operator must act on the host first
+    └── Malformed                an answer that is not what the contract says
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class LostAnswer(Unavailable):
 class RateLimited(RemoteError):
     """429. `retry_after_s` is what the server asked for, in seconds; None when it did not say."""
 
-    def __init__(self, message: str, *, where: str = "", retry_after_s: float | None = None, reason: str = "") -> None:
+    def __init__(
+        self, message: str, *, where: str = "", retry_after_s: float | None = None, reason: str = ""
+    ) -> None:
         super().__init__(message, where=where, status=429, reason=reason)
         self.retry_after_s = retry_after_s
 

@@ -193,9 +193,7 @@ class ControlPlaneClient:
         found: list[Mapping[str, Any]] = []
         cursor: str | None = None
         while True:
-            page = await self._get(
-                f"/api/v1/{log}", {**filters, **({"cursor": cursor} if cursor else {})}
-            )
+            page = await self._get(f"/api/v1/{log}", {**filters, **({"cursor": cursor} if cursor else {})})
             found += page["items"]
             cursor = page.get("next_cursor")
             if not cursor:

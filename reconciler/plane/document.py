@@ -69,7 +69,9 @@ def desired_objects(manifests: ManifestSet, resolved: Resolved) -> list[DesiredO
         *(_binding(binding, manifests) for binding in manifests.of(ModelBinding)),
         *(_managed_key(key, manifests, resolved) for key in manifests.of(ManagedKey)),
     ]
-    suspended = {control_key(each.resource.KIND, each.resource.name) for each in manifests if each.resource.suspended}
+    suspended = {
+        control_key(each.resource.KIND, each.resource.name) for each in manifests if each.resource.suspended
+    }
     return [each for each in found if each.key not in suspended]
 
 

@@ -1,0 +1,133 @@
+"""Causes brought about by real means: an operator's hand, real traffic, a spent budget, a gateway that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconciler.engine.apply import Report
+from reconciler.errors import RemoteError
+from reconciler.proof.model import Link, PathKey, PathProof, Reason, Status
+from tests.matrix.causes import route_paths
+from tests.matrix.judged import verified
+from tests.matrix.manifests import ROUTES, manifests
+from tests.matrix.virtual import VirtualClock, run
+from tests.matrix.world import SECRETS, World, copied, opened
+
+Proofs = dict[PathKey, PathProof]
+
+
+def in_world(
+    applied: Path, tmp_path: Path, spoil: Callable[[World], Awaitable[None]], **changes: int
+) -> tuple[Report, Proofs]:
+    async def main(clock: VirtualClock) -> tuple[Report, Proofs]:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(**changes)) as world:
+            await spoil(world)
+            return await verified(world)
+
+    return run(main)
+
+
+def why(proofs: Proofs, route: str) -> set[tuple[Link, Status, Reason]]:
+    broken = [proofs[path].broken for path in route_paths(route)]
+    return {(each.link, each.status, each.reason) for each in broken if each is not None}
+
+
+def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
+    status = next(each for each in report.outcome.statuses if (each.kind, each.name) == (kind, name))
+    found = next(each for each in status.conditions if each.type == "Ready")
+    return found.status, found.reason
+
+
+def test_a_gateway_key_bound_to_another_group_is_disproved(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        issuer = next(
+            each for each in await world.rows("east", "/users") if each["email"] == "reconciler@example.com"
+        )
+        keys = await world.rows("east", f"/users/{issuer['id']}/api-keys")
+        group = await world.group("east-chat", "east")
+        other = await world.group("east-spare", "east")
+        key = next(each for each in keys if each["group_id"] == group["id"])
+        await world.admin("east", "PUT", f"/api-keys/{key['id']}", {"group_id": other["id"]})
+
+    report, proofs = in_world(applied, tmp_path, spoil)
+
+    assert why(proofs, "near") == {(Link.PROVED, Status.BROKEN, Reason.WRONG_GROUP)}
+    assert all(proofs[path].disproved for path in route_paths("near"))
+    assert ready(report, "Route", "near")[0] == "False"
+    assert why(proofs, "beside") == why(proofs, "spare") == set()
+    assert report.exit_code == 3
+
+
+def test_a_route_that_real_traffic_has_cooled_is_not_ready(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        world.faults("west", {"kind": "status", "status": 503, "path": "/v1/*", "times": 8})
+        headers = {"authorization": f"Bearer {SECRETS['RECONCILE_SECRET_KEY_APP']}"}
+        async with httpx.AsyncClient(transport=world.net) as client:
+            for number in range(40):
+                body = {"model": "smart", "messages": [{"role": "user", "content": f"hello {number}"}]}
+                url = "http://gateway.test/v1/chat/completions"
+                assert (await client.post(url, json=body, headers=headers)).status_code == 200
+        world.hosts["west"].host.faults.faults = []
+
+    report, proofs = in_world(applied, tmp_path, spoil)
+
+    assert why(proofs, "beside") == {(Link.RUNTIME, Status.BROKEN, Reason.ROUTE_COOLING)}
+    assert ready(report, "Route", "beside") == ("False", "RouteCooling")
+    assert ready(report, "Route", "near") == ("True", "Ready")
+    assert report.exit_code == 3
+
+
+def test_a_spent_budget_is_a_reason_and_not_a_failure(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        """The budget in the manifests is spent by the apply before."""
+
+    report, proofs = in_world(applied, tmp_path, spoil, max_requests=1)
+
+    over = {(Link.SERVED, Status.INCONCLUSIVE, Reason.OVER_BUDGET)}
+    assert [why(proofs, route) for route in ROUTES] == [over] * 3
+    assert {ready(report, "Route", route) for route in ROUTES} == {("Unknown", "OverBudget")}
+    assert report.exit_code == 3
+
+
+def test_a_row_that_was_late_proves_the_next_run(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        world.faults("west", {"kind": "usage-delay", "seconds": 500})
+        report = await world.verify()
+        assert ready(report, "Route", "beside") == ("Unknown", "NotProved")
+        world.hosts["west"].host.faults.faults = []
+
+    report, proofs = in_world(applied, tmp_path, spoil)
+
+    assert why(proofs, "beside") == set()
+    assert report.exit_code == 0
+
+
+def test_a_gateway_that_is_gone_ends_the_run_with_its_own_exit_code(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        world.net.down.add("gateway.test")
+
+    with pytest.raises(RemoteError) as caught:
+        in_world(applied, tmp_path, spoil)
+
+    assert caught.value.where == "ControlPlane/gateway"
+    assert caught.value.exit_code not in (0, 3)
+
+
+def test_a_priority_changed_by_hand_is_drift_and_never_ready(applied: Path, tmp_path: Path) -> None:
+    async def spoil(world: World) -> None:
+        snapshot = await world.gateway("GET", "/snapshot")
+        document = snapshot["configuration"]
+        for route in document["routes"]:
+            route["priority"] = 5 if route["name"] == "spare" else route["priority"]
+        body = {"base": snapshot["revision"], "configuration": document, "comment": "by hand"}
+        staged = await world.gateway("POST", "/revisions", body)
+        await world.gateway("POST", f"/revisions/{staged['revision']}/promote", {})
+
+    report, _ = in_world(applied, tmp_path, spoil)
+
+    assert ready(report, "Route", "spare") == ("False", "Drifted")
+    assert report.exit_code == 3
