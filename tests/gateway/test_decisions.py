@@ -128,7 +128,8 @@ async def test_beyond_the_capacity_rows_are_dropped_and_counted_and_nobody_waits
 async def test_while_storage_is_gone_rows_wait(caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     store.gone = True
-    log = BatchedLog(store, stored_within_s=0.2)
+    # Longer than the pause between two of the log's tries, so that the row after storage is back is waited for.
+    log = BatchedLog(store, stored_within_s=1.5)
     log.put(row("a"))
 
     await log.put_now(row("b"))
