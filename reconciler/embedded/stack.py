@@ -110,9 +110,9 @@ class Stack:
         self.children.clear()
         self.stack_file.unlink(missing_ok=True)
 
-    def ended(self) -> str | None:
-        """Return the name of a part that ended by itself, or None while all run."""
-        return next((name for name, child in self.children.items() if child.poll() is not None), None)
+    def ended(self) -> list[str]:
+        """Return the names of parts that ended by themselves; empty while all run."""
+        return [name for name, child in self.children.items() if child.poll() is not None]
 
     def log_of(self, name: str) -> Path:
         """Return the log file of one part."""

@@ -42,6 +42,7 @@ async def observe(workspace: Workspace, inventory: Sequence[InventoryEntry] = ()
         snapshot = await workspace.plane.snapshot()
     except BaseException:
         reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         raise
     hosts = await reading
     planes = {seen.plane: seen for seen in hosts}

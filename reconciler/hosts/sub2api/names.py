@@ -117,8 +117,7 @@ def group_id(name: str, refs: Refs) -> str:
     """Return the id of a group by its name in canonical fields. Raises KeyError when it has not been made yet."""
     if name.startswith("#"):
         return name[1:]
-    bare = name.removeprefix("quarantine/")
-    for kind in _GROUP_KINDS:
-        if (kind, bare) in refs.ids:
-            return refs.ids[(kind, bare)]
-    raise KeyError(("ShadowGroup", bare))
+    prefix = "quarantine/"
+    # Never one for the other: an account may be called like a group in service, and must not get into it unproved.
+    kind = QUARANTINE if name.startswith(prefix) else "ShadowGroup"
+    return refs.ids[(kind, name.removeprefix(prefix))]
