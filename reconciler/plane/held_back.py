@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from reconciler.plan.model import ObjectKey
-from reconciler.plane.document import Document, assemble, entries, references
+from reconciler.plane.document import Document, assemble, control_key, entries, references
 
 
 def hold_back(
@@ -21,7 +21,7 @@ def hold_back(
     held: set[ObjectKey] = {key for key in failed if before.get(key) != after.get(key)}
     while True:
         chosen = _choose(before, after, held)
-        more = _unsatisfied(chosen, before) - held
+        more = (_unsatisfied(chosen, before) | _at_odds(chosen)) - held
         if not more:
             return assemble(chosen), frozenset(held)
         held |= more
@@ -46,3 +46,25 @@ def _unsatisfied(
             if needed not in chosen:
                 more.add(needed if needed in before else key)
     return more
+
+
+def _at_odds(chosen: Mapping[ObjectKey, Mapping[str, Any]]) -> set[ObjectKey]:
+    """Return the objects that cannot stand together: one as wanted, the other as active.
+
+    A binding and a route of another logical group; two bindings of one public model. Each of the two documents is
+    free of that, so holding back both sides ends it.
+    """
+    found: set[ObjectKey] = set()
+    offered: dict[tuple[str, str], ObjectKey] = {}
+    for key, entry in chosen.items():
+        if key.kind != "ModelBinding":
+            continue
+        group = entry["logical_group"]
+        first = offered.setdefault((group, entry["public_model"]), key)
+        if first != key:
+            found |= {first, key}
+        for bound in entry["routes"]:
+            route = control_key("Route", bound["route"])
+            if route in chosen and chosen[route]["logical_group"] != group:
+                found |= {route, key}
+    return found
