@@ -17,12 +17,14 @@ from reconciler.cli.options import (
     run_options,
 )
 from reconciler.cli.plan import plan as plan_command
+from reconciler.cli.recording import evidence_options
 from reconciler.cli.tables import held_back_lines, status_table
 from reconciler.engine.apply import ApplyOptions, Report
 from reconciler.engine.apply import apply as apply_manifests
 from reconciler.engine.workspace import open_workspace
 from reconciler.plan.guard import Allowances
 from reconciler.plan.render import to_dict
+from reconciler.proof.evidence.writer import EvidenceSettings
 from reconciler.state.render import status_document
 
 
@@ -45,6 +47,7 @@ from reconciler.state.render import status_document
 @click.option("--allow-unproved", is_flag=True, help="Leave for --prove none.")
 @guard_options
 @run_options
+@evidence_options
 @click.pass_context
 def apply(
     context: click.Context,
@@ -66,6 +69,7 @@ def apply(
     installation: str | None,
     quiet: bool,
     state: str,
+    evidence: EvidenceSettings,
 ) -> None:
     """Make the control plane and the hosts match the manifests, and prove every path.
 
@@ -111,7 +115,7 @@ def apply(
         expected_digest=plan_digest,
     )
     manifests = read_manifests(paths)
-    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True)
+    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True, evidence=evidence)
 
     async def run() -> Report:
         async with open_workspace(manifests, store, options) as workspace:

@@ -13,12 +13,14 @@ import click
 import uvicorn
 
 from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests, run_options
+from reconciler.cli.recording import evidence_options
 from reconciler.cli.text import escape
 from reconciler.controller.daemon import Daemon
 from reconciler.controller.web import create_app
 from reconciler.engine.apply import ApplyOptions, apply
 from reconciler.engine.workspace import Options, open_workspace
 from reconciler.errors import ReconcileError
+from reconciler.proof.evidence.writer import EvidenceSettings
 from reconciler.state.store import Store
 
 
@@ -52,6 +54,7 @@ class _Address(click.ParamType[tuple[str, int]]):
     help="Where /healthz, /readyz and /api/v1/status are served; port 0 takes a free one.",
 )
 @run_options
+@evidence_options
 def controller(
     *,
     paths: tuple[str, ...],
@@ -62,6 +65,7 @@ def controller(
     installation: str | None,
     quiet: bool,
     state: str,
+    evidence: EvidenceSettings,
 ) -> None:
     """Apply the manifests again and again: correct drift, renew proofs, report status.
 
@@ -72,7 +76,7 @@ def controller(
       reconcile controller manifests
       reconcile controller manifests --interval 300 --listen 0.0.0.0:9480
     """
-    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True)
+    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True, evidence=evidence)
     with open_store(state, installation) as store:
         asyncio.run(_serve(paths, store, options, interval, listen))
 

@@ -20,6 +20,7 @@ from reconciler.errors import InvalidInput
 from reconciler.hosts.registry import DRIVERS, driver_schemas
 from reconciler.manifest import ManifestSet, Problem
 from reconciler.manifest.check import load_and_check
+from reconciler.proof.evidence.writer import EvidenceSettings
 from reconciler.state.store import Store
 
 DEFAULT_STATE = "sqlite:///.reconcile/state.db"
@@ -113,7 +114,14 @@ def open_store(url: str, installation: str | None = None) -> Iterator[Store]:
         yield store
 
 
-def options_of(*, policy: str | None, stack: str | None, quiet: bool, with_secrets: bool = False) -> Options:
+def options_of(
+    *,
+    policy: str | None,
+    stack: str | None,
+    quiet: bool,
+    with_secrets: bool = False,
+    evidence: EvidenceSettings | None = None,
+) -> Options:
     """Return how to run, from the shared options."""
     return Options(
         stack=stack_endpoints(stack),
@@ -121,6 +129,7 @@ def options_of(*, policy: str | None, stack: str | None, quiet: bool, with_secre
         progress=Terminal(quiet=quiet),
         with_secrets=with_secrets,
         lease_s=_lease_s(),
+        evidence=evidence,
     )
 
 

@@ -10,6 +10,7 @@ import click
 from reconciler import __version__
 from reconciler.cli.apply import apply
 from reconciler.cli.controller import controller
+from reconciler.cli.evidence import evidence
 from reconciler.cli.host import host
 from reconciler.cli.import_ import import_
 from reconciler.cli.plan import plan
@@ -62,6 +63,7 @@ for command in (
     controller,
     demo,
     describe,
+    evidence,
     get,
     host,
     import_,

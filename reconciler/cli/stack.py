@@ -14,6 +14,7 @@ import click
 
 from reconciler.cli.apply import show_report
 from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests
+from reconciler.cli.recording import evidence_settings
 from reconciler.cli.stack_spec import stack_spec
 from reconciler.embedded.stack import Stack, StackFailed
 from reconciler.engine.apply import ApplyOptions, Report, apply
@@ -92,7 +93,10 @@ def demo(context: click.Context, *, paths: tuple[str, ...], keep: bool) -> None:
 
 
 def _apply(manifests: ManifestSet, stack: Stack, state: str) -> Report:
-    options = options_of(policy=None, stack=str(stack.stack_file), quiet=False, with_secrets=True)
+    evidence = evidence_settings(f"{DEMO_FOLDER}/evidence", None, state)
+    options = options_of(
+        policy=None, stack=str(stack.stack_file), quiet=False, with_secrets=True, evidence=evidence
+    )
 
     async def run() -> Report:
         async with open_workspace(manifests, store, options) as workspace:

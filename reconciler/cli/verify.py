@@ -15,15 +15,18 @@ from reconciler.cli.options import (
     read_manifests,
     run_options,
 )
+from reconciler.cli.recording import evidence_options
 from reconciler.engine.apply import Report
 from reconciler.engine.apply import verify as verify_manifests
 from reconciler.engine.workspace import open_workspace
+from reconciler.proof.evidence.writer import EvidenceSettings
 
 
 @click.command()
 @paths_argument
 @output_option("text", "json")
 @run_options
+@evidence_options
 @click.pass_context
 def verify(
     context: click.Context,
@@ -35,6 +38,7 @@ def verify(
     installation: str | None,
     quiet: bool,
     state: str,
+    evidence: EvidenceSettings,
 ) -> None:
     """Prove every path and account again, and show what is not Ready. Corrects nothing.
 
@@ -47,7 +51,7 @@ def verify(
       reconcile verify manifests -o json | jq '.items[] | select(.kind == "Route")'
     """
     manifests = read_manifests(paths)
-    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True)
+    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True, evidence=evidence)
 
     async def run() -> Report:
         async with open_workspace(manifests, store, options) as workspace:

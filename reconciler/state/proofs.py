@@ -85,19 +85,29 @@ class EvidenceIndex(Leased):
         evidence_id: str | None = None,
         route: str | None = None,
         public_model: str | None = None,
+        account: str | None = None,
         verdict: str | None = None,
         since: datetime | None = None,
+        before: datetime | None = None,
         limit: int = 100,
     ) -> tuple[EvidenceRecord, ...]:
-        """Return the newest entries that fit every filter given, newest first; `since` is included."""
+        """Return the newest entries that fit every filter given, newest first; `since` is included, `before` is not."""
         columns = tables.evidence.c
         statement = select(tables.evidence).order_by(columns.recorded_at.desc(), columns.id).limit(limit)
-        filters = {"id": evidence_id, "route": route, "public_model": public_model, "verdict": verdict}
+        filters = {
+            "id": evidence_id,
+            "route": route,
+            "public_model": public_model,
+            "account": account,
+            "verdict": verdict,
+        }
         for name, wanted in filters.items():
             if wanted is not None:
                 statement = statement.where(columns[name] == wanted)
         if since is not None:
             statement = statement.where(columns.recorded_at >= since)
+        if before is not None:
+            statement = statement.where(columns.recorded_at < before)
         with self._database.read() as connection:
             return tuple(map(_record, connection.execute(statement).all()))
 

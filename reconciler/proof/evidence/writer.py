@@ -18,10 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from reconciler.errors import ReconcileError
+from reconciler.errors import InvalidInput, ReconcileError
 from reconciler.proof.evidence import canonical
 from reconciler.proof.evidence.dsse import seal
-from reconciler.proof.evidence.keys import SigningKey, make_key, read_signing_key
+from reconciler.proof.evidence.keys import KEYGEN_HINT, SigningKey, make_key, read_signing_key
 from reconciler.proof.evidence.statement import Recording, statement_of
 from reconciler.proof.evidence.subjects import Subjects
 from reconciler.proof.model import PathProof
@@ -53,6 +53,13 @@ class EvidenceSettings:
             if not self.generate:
                 raise
             return make_key(self.key_file)
+
+    def check(self) -> None:
+        """Read the key once, so that a file that cannot be used is told before the run. Raises InvalidInput."""
+        try:
+            read_signing_key(self.key_file)
+        except FileNotFoundError as error:
+            raise InvalidInput(f"there is no evidence key {self.key_file}", hint=KEYGEN_HINT) from error
 
 
 @dataclass
