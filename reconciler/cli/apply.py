@@ -18,6 +18,7 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.plan import plan as plan_command
 from reconciler.cli.recording import evidence_options
+from reconciler.cli.report import ReportFiles, report_options
 from reconciler.cli.tables import held_back_lines, status_table
 from reconciler.engine.apply import ApplyOptions, Report
 from reconciler.engine.apply import apply as apply_manifests
@@ -48,6 +49,7 @@ from reconciler.state.render import status_document
 @guard_options
 @run_options
 @evidence_options
+@report_options
 @click.pass_context
 def apply(
     context: click.Context,
@@ -70,6 +72,7 @@ def apply(
     quiet: bool,
     state: str,
     evidence: EvidenceSettings,
+    reports: ReportFiles,
 ) -> None:
     """Make the control plane and the hosts match the manifests, and prove every path.
 
@@ -123,6 +126,7 @@ def apply(
 
     with open_store(state, installation) as store:
         report = asyncio.run(run())
+        reports.write(store)
     show_report(report, output)
     context.exit(report.exit_code)
 

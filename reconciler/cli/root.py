@@ -15,6 +15,7 @@ from reconciler.cli.host import host
 from reconciler.cli.import_ import import_
 from reconciler.cli.plan import plan
 from reconciler.cli.rehearse import rehearse
+from reconciler.cli.report import report
 from reconciler.cli.stack import demo, up
 from reconciler.cli.status import describe, get
 from reconciler.cli.text import escape
@@ -69,6 +70,7 @@ for command in (
     import_,
     plan,
     rehearse,
+    report,
     schema,
     up,
     validate,

@@ -16,6 +16,7 @@ from reconciler.cli.options import (
     run_options,
 )
 from reconciler.cli.recording import evidence_options
+from reconciler.cli.report import ReportFiles, report_options
 from reconciler.engine.apply import Report
 from reconciler.engine.apply import verify as verify_manifests
 from reconciler.engine.workspace import open_workspace
@@ -27,6 +28,7 @@ from reconciler.proof.evidence.writer import EvidenceSettings
 @output_option("text", "json")
 @run_options
 @evidence_options
+@report_options
 @click.pass_context
 def verify(
     context: click.Context,
@@ -39,6 +41,7 @@ def verify(
     quiet: bool,
     state: str,
     evidence: EvidenceSettings,
+    reports: ReportFiles,
 ) -> None:
     """Prove every path and account again, and show what is not Ready. Corrects nothing.
 
@@ -59,5 +62,6 @@ def verify(
 
     with open_store(state, installation) as store:
         report = asyncio.run(run())
+        reports.write(store)
     show_report(report, output)
     context.exit(report.exit_code)
