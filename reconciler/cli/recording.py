@@ -15,7 +15,7 @@ from reconciler.state.database import read_url
 from reconciler.state.identity import key_file_of
 
 DEFAULT_FOLDER = ".reconcile/evidence"
-KEY_NAME = "evidence.key"
+KEY_NAME = "evidence.pem"
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -37,7 +37,7 @@ class Left:
         with Store.open(self.url, now=lambda: datetime.now(UTC)) as store:
             writer = EvidenceWriter(
                 settings=EvidenceSettings(
-                    self.folder / "evidence", self.folder / "evidence.key", generate=True
+                    self.folder / "evidence", self.folder / "evidence.pem", generate=True
                 ),
                 index=store,
                 subjects=Subjects(cast.manifests()),
@@ -128,8 +128,8 @@ def test_show_says_when_a_signature_does_not_fit_or_cannot_be_checked(left: Left
     left.public.unlink()
     assert "not checked" in left.run("show", left.ids[0]).stdout
 
-    (left.folder / "evidence.key").unlink()
-    make_key(left.folder / "evidence.key")
+    (left.folder / "evidence.pem").unlink()
+    make_key(left.folder / "evidence.pem")
     assert "FAILED" in left.run("show", left.ids[0]).stdout
 
 
