@@ -27,4 +27,8 @@ def proving(plan: Plan, scope: Scope, policy_of: Callable[[PathKey], Policy]) ->
     }
     paths = [path for path in scope.all_routes() if path in affected]
     paths += [path for path in scope.all_accounts() if path.account in made]
-    return Proving(requests=len(paths), tokens=sum(policy_of(path).max_tokens for path in paths))
+    policies = [(policy_of(path), bool(path.route)) for path in paths]
+    probes = [(policy.probes if route else 1, policy.max_tokens) for policy, route in policies]
+    return Proving(
+        requests=sum(count for count, _ in probes), tokens=sum(count * tokens for count, tokens in probes)
+    )

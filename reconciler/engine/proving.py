@@ -21,7 +21,7 @@ from reconciler.proof.chain import Prover
 from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
-from reconciler.proof.scope import Scope, default_policy
+from reconciler.proof.scope import Scope
 from reconciler.state.model import Lease, ProofRecord
 
 PATHS_AT_ONCE = 8
@@ -41,7 +41,9 @@ class Proofs:
     @cached_property
     def scope(self) -> Scope:
         """Which paths there are."""
-        return Scope(self.workspace.manifests)
+        drivers = self.workspace.drivers
+        best = {name: Grade(driver.CAPABILITIES.best_grade) for name, driver in drivers.items()}
+        return Scope(self.workspace.manifests, best)
 
     def policies(self) -> dict[tuple[str, str], Policy]:
         """Return the strictest policy of each manifest."""
@@ -49,9 +51,8 @@ class Proofs:
         return {key: self._drilled(policy) for key, policy in found.items()}
 
     def default_policy(self) -> Policy:
-        """Return the policy of what no Acceptance covers."""
-        grades = (Grade(driver.CAPABILITIES.best_grade) for driver in self.workspace.drivers.values())
-        return self._drilled(default_policy(grades))
+        """Return the policy of what no Acceptance covers: one probe, 24 hours, its host's best grade."""
+        return self._drilled(Policy())
 
     def path_policy(self, path: PathKey) -> Policy:
         """Return the strictest policy that one path falls under."""
@@ -89,12 +90,22 @@ class Proofs:
 
         async def one(each: judge.Intended) -> None:
             async with gate:
-                proof = await prover.prove(each)
+                proof = await self._probed(prover, each)
             done.append(proof)
             self._keep(proof, f"{len(done)}/{len(wanted)}")
 
         await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), policies)))
         return sorted(done, key=lambda proof: proof.key)
+
+    async def _probed(self, prover: Prover, intended: judge.Intended) -> PathProof:
+        """Prove a path as often as its policy asks. All must hold: the first that does not is the answer."""
+        proof = await prover.prove(intended)
+        for _ in range(intended.policy.probes - 1):
+            if not proof.holds:
+                break
+            self._record(proof)
+            proof = await prover.prove(intended)
+        return proof
 
     def _key_ids(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -109,8 +120,11 @@ class Proofs:
         workspace = self.workspace
         self._tell(proof, count)
         workspace.store.put_proof(record_of(proof, workspace.clock.now()), self.lease)
-        if workspace.evidence is not None:
-            workspace.evidence.write(proof, instance=self.instance)
+        self._record(proof)
+
+    def _record(self, proof: PathProof) -> None:
+        if self.workspace.evidence is not None:
+            self.workspace.evidence.write(proof, instance=self.instance)
 
     def _tell(self, proof: PathProof, count: str) -> None:
         what = (

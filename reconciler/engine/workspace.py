@@ -21,7 +21,7 @@ from reconciler.hosts.transport import Transport
 from reconciler.manifest import ControlPlane, ManifestSet, ShadowHost, ValueFrom
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.plane.client import ControlPlaneClient, ProblemDetails
-from reconciler.proof.chain import Clock
+from reconciler.proof.clock import Clock
 from reconciler.proof.evidence.source import source_of
 from reconciler.proof.evidence.subjects import Subjects
 from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter

@@ -51,7 +51,10 @@ class Budget(Strict):
 
 class AcceptanceSpec(Strict):
     targets: list[Target] = Field(min_length=1, description="What it is about.")
-    minimum_grade: Grade = Field("exact", description="The least grade that makes Ready.")
+    minimum_grade: Grade | None = Field(
+        None,
+        description="The least grade that makes Ready; default: the best that the host's driver can give.",
+    )
     freshness: Duration = Field("24h", description="A proof older than this no longer counts.")
     deadline: Duration = Field("30s", description="How long to look for the usage row before NotProved.")
     probes: int = Field(1, ge=1, le=20, description="Probe requests per route and public model.")

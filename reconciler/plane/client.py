@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from reconciler.errors import Conflict, LostAnswer, Malformed, NotFound
@@ -15,6 +16,7 @@ from reconciler.plane.document import Document
 
 REPEATS = 3
 """Tries for a write that is idempotent by its content, when an answer was lost."""
+_PAGES, _PAGE = 10, 500
 
 
 class ProblemDetails:
@@ -199,6 +201,28 @@ class ControlPlaneClient:
             if not cursor:
                 return found
 
+    async def others_used(self, gateway_key: str, *, since: datetime, asked: frozenset[str]) -> bool:
+        """True when a request other than those `asked` may have used a gateway key since then.
+
+        An attempt that failed over counts, for its host may have billed it. Of a log of more than 5,000 rows
+        it is taken for granted.
+        """
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            params: dict[str, str | int] = {
+                "since": since.isoformat(),
+                "limit": _PAGE,
+                **({"cursor": cursor} if cursor else {}),
+            }
+            page = await self._get("/api/v1/decisions", params)
+            if any(
+                _may_have_used(row, gateway_key) for row in page["items"] if row["request_id"] not in asked
+            ):
+                return True
+            if (cursor := page.get("next_cursor")) is None:
+                return False
+        return True
+
     async def route_states(self, namespace: str | None = None) -> dict[str, Mapping[str, Any]]:
         """Return the runtime state of every route by name."""
         body = await self._get("/api/v1/runtime/routes", {"namespace": namespace} if namespace else None)
@@ -235,6 +259,10 @@ class ControlPlaneClient:
             # Still referenced by a live revision: it goes in a later run. A stale fence is another matter.
             if error.reason == "stale-fence":
                 raise
+
+
+def _may_have_used(row: Mapping[str, Any], gateway_key: str) -> bool:
+    return row["gateway_key_source"] == gateway_key or len(row["attempts"]) > 1
 
 
 def _replica(body: Mapping[str, Any]) -> Replica:

@@ -11,6 +11,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from reconciler.errors import RemoteError
 from reconciler.hosts.contract import HostDriver, NormalizeContext, Refs, Secrets
@@ -19,11 +20,13 @@ from reconciler.manifest.gateway_key import GatewayKey
 from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.model import DesiredObject, Marker
 from reconciler.proof import judge
-from reconciler.proof.chain import Budget, Clock, Exchange, look_for_row
+from reconciler.proof.attribution import Attributed, Attribution, attribution
+from reconciler.proof.chain import Budget, Exchange, judge_found, named_by
+from reconciler.proof.clock import Clock
 from reconciler.proof.judge import Intended, Policy, Verdict
-from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
+from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
-from reconciler.proof.record import describe_row, intended_json
+from reconciler.proof.record import intended_json
 
 QUARANTINE = "Quarantine"
 """Marker kind of everything temporary on a host."""
@@ -122,8 +125,11 @@ class AccountProver:
         if served is not None and served.reason is Reason.ACCOUNT_MARKED:
             # Each further probe of a marked account would only prolong the mark.
             return [first, *(_not_asked(each, first) for each in intended[1:])]
-        rest = (self._prove_model(each, quarantine, self.settle_delays_s[:2]) for each in intended[1:])
-        return [first, *await asyncio.gather(*rest)]
+        rest = [(each, quarantine, self.settle_delays_s[:2]) for each in intended[1:]]
+        if self.driver.CAPABILITIES.correlation_header is None:
+            # Rows that name no request can be told apart only while one probe at a time uses the key.
+            return [first, *[await self._prove_model(*each) for each in rest]]
+        return [first, *await asyncio.gather(*(self._prove_model(*each) for each in rest))]
 
     def _intended(
         self, account: ProviderAccount, account_id: str, quarantine: Quarantine, model: str, policy: Policy
@@ -159,33 +165,24 @@ class AccountProver:
             intended=intended_json(intended),
         )
         correlation: list[str] = []
-        proof = await self._link(
-            proof, Link.SERVED, lambda: self._served(intended, quarantine, correlation, delays_s)
-        )
-        if not correlation or proof.broken is not None:
+        finders: list[Attribution] = []
+
+        async def serve() -> tuple[Verdict, Exchange]:
+            finders.append(await attribution(self.driver, self.clock, intended.key_id, _nobody_else))
+            return await self._served(intended, quarantine, correlation, delays_s)
+
+        proof = await self._link(proof, Link.SERVED, serve)
+        if proof.broken is not None:
             return proof
-        proof = replace(proof, correlation_id=correlation[0])
-        rows: list[Exchange] = []
+        correlation_id = correlation[0] if correlation else None
+        found: list[Attributed] = []
 
         async def ask() -> tuple[Verdict, Exchange]:
-            found = await look_for_row(self.driver, correlation[0], self.clock, intended.policy.deadline_s)
-            rows.extend(Exchange({}, describe_row(row)) for row in found)
-            return judge.judge_usage(intended, found), Exchange(
-                {"correlationId": correlation[0]}, {"rows": [row.answered for row in rows]}
-            )
+            found.append(await finders[0].find(correlation_id, intended.policy.deadline_s))
+            return judge_found(intended, correlation_id, found[0], {"correlationId": correlation_id})
 
-        proof = await self._link(proof, Link.PROVED, ask)
-        proved = proof.link(Link.PROVED)
-        if not rows or proved is None:
-            return proof
-        row = rows[0].answered
-        return replace(
-            proof,
-            grade=Grade.EXACT if proved.status is Status.HOLDS else Grade.NONE,
-            account=intended.accounts.get(str(row["accountId"])),
-            model=row["upstreamModel"] or row["model"],
-            usage_log_id=row["id"],
-        )
+        proof = await self._link(replace(proof, correlation_id=correlation_id), Link.PROVED, ask)
+        return named_by(proof, intended, found)
 
     async def _served(
         self, intended: Intended, quarantine: Quarantine, correlation: list[str], delays_s: Sequence[float]
@@ -212,8 +209,11 @@ class AccountProver:
             return verdict, Exchange(asked, {})
         found = self.driver.correlation(answer.headers, answer.body)
         exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
-        if 200 <= answer.status < 300 and found is not None:
+        if found is not None:
             correlation.append(found)
+        if 200 <= answer.status < 300 and (
+            found is not None or self.driver.CAPABILITIES.correlation_header is None
+        ):
             return judge.HOLDS, exchange
         return self._not_served(intended, answer, marked), exchange
 
@@ -268,6 +268,11 @@ class AccountProver:
                 answered=exchange.answered,
             )
         )
+
+
+async def _nobody_else(since: datetime) -> bool:
+    """A temporary key is known to us alone, and asked for one model at a time."""
+    return False
 
 
 def _not_asked(intended: Intended, first: PathProof) -> PathProof:

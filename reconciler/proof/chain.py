@@ -5,35 +5,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from reconciler.errors import RemoteError
-from reconciler.hosts.contract import AccountMarks, HostDriver, UsageRow
+from reconciler.hosts.contract import AccountMarks, HostDriver
 from reconciler.plane.client import ControlPlaneClient
 from reconciler.proof import judge
+from reconciler.proof.attribution import Attributed, Attribution, attribution
+from reconciler.proof.clock import Clock
 from reconciler.proof.judge import Intended, Verdict
-from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
+from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.probe import ProbeSender, nonce, token_header
 from reconciler.proof.record import describe_row, intended_json
 
 RETRY_DELAYS_S = (0.5, 2.0)
 """Waits before a negative probe is repeated. Source: sub2api's group membership takes one to two seconds."""
-ROW_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Waits between looks for the usage row; the last repeats until the deadline."""
-
-
-class Clock(Protocol):
-    """Time, handed in: wall-clock instants for records, seconds for durations, and sleep."""
-
-    def now(self) -> datetime: ...
-
-    def monotonic(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class Budget(Protocol):
@@ -61,6 +53,10 @@ class Prover:
     clock: Clock
     budget: Budget
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
+    _settled: set[str] = field(default_factory=set, repr=False)
+    """Requests of ours whose rows were found: company to nobody."""
+    _one_at_a_time: dict[str, asyncio.Lock] = field(default_factory=dict, repr=False)
+    """By gateway key, for hosts whose rows name no request."""
 
     async def prove(self, intended: Intended) -> PathProof:
         """Return the proof of one path. Never raises for what planes and hosts do: a fault breaks a link."""
@@ -129,15 +125,39 @@ class Prover:
         return judge.judge_resolution(intended, answer), Exchange(question, _without_trace(answer))
 
     async def _served_and_proved(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
+        async with self._alone(intended):
+            return await self._asked_and_found(intended, proof, namespace)
+
+    def _alone(self, intended: Intended) -> contextlib.AbstractAsyncContextManager[Any]:
+        if self.drivers[intended.host].CAPABILITIES.correlation_header is not None:
+            return contextlib.nullcontext()
+        return self._one_at_a_time.setdefault(intended.gateway_key, asyncio.Lock())
+
+    async def _asked_and_found(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
         before = await self._marks(intended)
+        asked: set[str] = set()
+
+        async def others(since: datetime) -> bool:
+            ours = frozenset(asked | self._settled)
+            return await self.plane.others_used(intended.gateway_key, since=since, asked=ours)
+
+        try:
+            rows = await attribution(self.drivers[intended.host], self.clock, intended.key_id, others)
+        except RemoteError as error:
+            verdict = judge.inconclusive(Reason.USAGE_UNREADABLE, str(error)[:300])
+            return proof.with_link(_result(Link.PROVED, verdict, self.clock.now()))
         attempt = await self._serve_once(intended, proof, f"{namespace}-0")
+        asked.add(attempt.request_id or "")
         for number, delay_s in enumerate(self.retry_delays_s, start=1):
             if not _worth_retrying(attempt):
                 break
             await self.clock.sleep(delay_s)
             attempt = await self._serve_once(intended, proof, f"{namespace}-{number}")
+            asked.add(attempt.request_id or "")
         if attempt.broken is None:
-            attempt = await self._proved(intended, attempt)
+            attempt = await self._proved(intended, attempt, rows)
+            if attempt.usage_log_id is not None:
+                self._settled.update(asked)
         return replace(attempt, links=(*attempt.links, *await self._marks_link(intended, before)))
 
     async def _serve_once(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
@@ -185,41 +205,15 @@ class Prover:
         }
         return judge.judge_decision(intended, answer.status, row), Exchange(asked, answered)
 
-    async def _proved(self, intended: Intended, proof: PathProof) -> PathProof:
-        found: list[UsageRow] = []
-        proof = await self._link(
-            proof, Link.PROVED, lambda: self._usage(intended, proof.correlation_id, found)
-        )
-        proved = proof.link(Link.PROVED)
-        if proved is None or not found:
-            return proof
-        row = found[0]
-        grade = Grade.EXACT if proved.status is Status.HOLDS else Grade.NONE
-        return replace(
-            proof,
-            grade=grade,
-            account=intended.accounts.get(row.account_id),
-            model=row.upstream_model or row.model,
-            usage_log_id=row.row_id,
-        )
+    async def _proved(self, intended: Intended, proof: PathProof, rows: Attribution) -> PathProof:
+        found: list[Attributed] = []
 
-    async def _usage(
-        self, intended: Intended, correlation_id: str | None, found: list[UsageRow]
-    ) -> tuple[Verdict, Exchange]:
-        if correlation_id is None:
-            return judge.inconclusive(
-                Reason.NO_CORRELATION, "the answer carried no correlation id"
-            ), Exchange()
-        found += await look_for_row(
-            self.drivers[intended.host], correlation_id, self.clock, intended.policy.deadline_s
-        )
-        asked = {"correlationId": correlation_id, "deadlineSeconds": intended.policy.deadline_s}
-        verdict = judge.judge_usage(intended, found)
-        if verdict.status is Status.HOLDS and not at_least(Grade.EXACT, intended.policy.minimum_grade):
-            verdict = judge.broken(
-                Reason.GRADE_TOO_LOW, "the proof's grade is below the Acceptance's minimum"
-            )
-        return verdict, Exchange(asked, {"rows": [describe_row(row) for row in found]})
+        async def ask() -> tuple[Verdict, Exchange]:
+            found.append(await rows.find(proof.correlation_id, intended.policy.deadline_s))
+            asked = {"correlationId": proof.correlation_id, "deadlineSeconds": intended.policy.deadline_s}
+            return judge_found(intended, proof.correlation_id, found[0], asked)
+
+        return named_by(await self._link(proof, Link.PROVED, ask), intended, found)
 
     async def _marks(self, intended: Intended) -> dict[str, AccountMarks]:
         driver = self.drivers[intended.host]
@@ -265,19 +259,30 @@ _UNREADABLE = {
 }
 
 
-async def look_for_row(
-    driver: HostDriver, correlation_id: str, clock: Clock, deadline_s: float
-) -> list[UsageRow]:
-    """Return the usage rows of one request, looking again until one is there or the deadline has passed."""
-    started = clock.monotonic()
-    delays = iter(ROW_DELAYS_S)
-    delay_s = 0.0
-    while True:
-        rows = await driver.usage(correlation_id)
-        delay_s = next(delays, ROW_DELAYS_S[-1])
-        if rows or clock.monotonic() - started + delay_s > deadline_s:
-            return rows
-        await clock.sleep(delay_s)
+def judge_found(
+    intended: Intended, correlation_id: str | None, found: Attributed, asked: Mapping[str, Any]
+) -> tuple[Verdict, Exchange]:
+    """Judge what an attribution found, and put it down for the record."""
+    if correlation_id is None and found.grade is Grade.EXACT:
+        return judge.inconclusive(Reason.NO_CORRELATION, "the answer carried no correlation id"), Exchange()
+    rows = [describe_row(row) for row in found.rows]
+    verdict = judge.judge_rows(intended, found.rows, found.grade)
+    return verdict, Exchange(asked, {"rows": rows, "grade": found.grade.value})
+
+
+def named_by(proof: PathProof, intended: Intended, found: Sequence[Attributed]) -> PathProof:
+    """Return the proof with what the row named, and the grade of the link `proved` where it holds."""
+    proved = proof.link(Link.PROVED)
+    if proved is None or not found or not found[0].rows:
+        return proof
+    row = judge.telling_row(intended, found[0].rows)
+    return replace(
+        proof,
+        grade=found[0].grade if proved.status is Status.HOLDS else Grade.NONE,
+        account=intended.accounts.get(row.account_id),
+        model=row.upstream_model or row.model,
+        usage_log_id=row.row_id,
+    )
 
 
 def _worth_retrying(proof: PathProof) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.hosts.contract import UsageRow
 from reconciler.manifest import seconds
 from reconciler.manifest.acceptance import AcceptanceSpec
-from reconciler.proof.model import Grade, PathKey, Reason, Status
+from reconciler.proof.model import Grade, PathKey, Reason, Status, at_least
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Policy:
     drills: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, spec: AcceptanceSpec) -> Policy:
-        """Return the policy that an Acceptance states."""
+    def of(cls, spec: AcceptanceSpec, best: Grade) -> Policy:
+        """Return the policy that an Acceptance states; `best` is what the hosts in question can give."""
         return cls(
-            minimum_grade=Grade(spec.minimum_grade),
+            minimum_grade=best if spec.minimum_grade is None else Grade(spec.minimum_grade),
             freshness_s=seconds(spec.freshness),
             deadline_s=seconds(spec.deadline),
             probes=spec.probes,
@@ -148,6 +148,35 @@ def judge_decision(intended: Intended, status: int, row: Mapping[str, Any] | Non
         reason = Reason.FAILED_OVER if failed_over else Reason.SERVED_ELSEWHERE
         return broken(reason, f"route {row.get('route_id')} served, not {intended.key.route}")
     return HOLDS
+
+
+def judge_rows(intended: Intended, rows: Sequence[UsageRow], grade: Grade) -> Verdict:
+    """Judge rows that are tied to a request with a certain grade, against what the policy demands.
+
+    Rows that may be somebody else's (circumstantial) prove nothing by what they do not name: never a disproof.
+    """
+    if grade is Grade.CIRCUMSTANTIAL and rows:
+        verdicts = [judge_usage(intended, [row]) for row in rows]
+        verdict = next(
+            (each for each in verdicts if each.status is Status.HOLDS),
+            inconclusive(
+                Reason.ROW_MISSING,
+                f"none of {len(rows)} usage rows of the key names this path, and others used the key",
+            ),
+        )
+    else:
+        verdict = judge_usage(intended, rows)
+    minimum = intended.policy.minimum_grade
+    if verdict.status is Status.HOLDS and not at_least(grade, minimum):
+        return broken(
+            Reason.GRADE_TOO_LOW, f"the proof is {grade.value}, the Acceptance demands {minimum.value}"
+        )
+    return verdict
+
+
+def telling_row(intended: Intended, rows: Sequence[UsageRow]) -> UsageRow:
+    """Return the row that names the path, else the first."""
+    return next((row for row in rows if judge_usage(intended, [row]).status is Status.HOLDS), rows[0])
 
 
 def judge_usage(intended: Intended, rows: Sequence[UsageRow]) -> Verdict:

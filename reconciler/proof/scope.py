@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from reconciler.manifest import (
@@ -31,6 +31,8 @@ class Scope:
     """The paths of a manifest set."""
 
     manifests: ManifestSet
+    best: Mapping[str, Grade] = field(default_factory=dict)
+    """ShadowHost -> the strongest grade that its driver can give; exact for one that is not in it."""
     _paths_of_acceptance: dict[str, frozenset[PathKey]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -179,8 +181,21 @@ class Scope:
 
     def path_policy(self, path: PathKey, default: Policy) -> Policy:
         """Return the strictest policy that a path falls under, else the default."""
-        found = [Policy.of(acceptance.spec) for acceptance in self.covering(path)]
-        return strictest(found) if found else default
+        best = self.best_grade([path])
+        found = [Policy.of(acceptance.spec, best) for acceptance in self.covering(path)]
+        return strictest(found) if found else replace(default, minimum_grade=best)
+
+    def best_grade(self, paths: Iterable[PathKey]) -> Grade:
+        """Return the strongest grade that every one of some paths can be proved with."""
+        if all(grade is Grade.EXACT for grade in self.best.values()):
+            return Grade.EXACT
+        hosts = {
+            self.host_of(path.route) if path.route else self._host_of_account(path.account) for path in paths
+        }
+        return weakest(self.best.get(host, Grade.EXACT) for host in hosts)
+
+    def _host_of_account(self, name: str) -> str:
+        return self.manifests.get(ProviderAccount, name).spec.host
 
     def _covered(self, acceptance: str) -> frozenset[PathKey]:
         if acceptance not in self._paths_of_acceptance:
@@ -206,12 +221,19 @@ class Scope:
         found: dict[ManifestKey, list[Policy]] = {
             (loaded.resource.KIND, loaded.resource.name): [] for loaded in self.manifests
         }
+        best = {
+            (loaded.resource.KIND, loaded.resource.name): self.best_grade(self.of(loaded.resource))
+            for loaded in self.manifests
+        }
         for acceptance in self.manifests.of(Acceptance):
             if acceptance.suspended:
                 continue
             for key in self.targets(acceptance):
-                found[key].append(Policy.of(acceptance.spec))
-        return {key: strictest(policies) if policies else default for key, policies in found.items()}
+                found[key].append(Policy.of(acceptance.spec, best[key]))
+        return {
+            key: strictest(policies) if policies else replace(default, minimum_grade=best[key])
+            for key, policies in found.items()
+        }
 
 
 def _grouped(paths: Iterable[PathKey], by: Callable[[PathKey], str]) -> dict[str, list[PathKey]]:
@@ -219,11 +241,6 @@ def _grouped(paths: Iterable[PathKey], by: Callable[[PathKey], str]) -> dict[str
     for path in paths:
         found.setdefault(by(path), []).append(path)
     return found
-
-
-def default_policy(best_grades: Iterable[Grade]) -> Policy:
-    """Return the policy without an Acceptance: one probe, 24 hours, and the best grade that all drivers can give."""
-    return Policy(minimum_grade=weakest(best_grades))
 
 
 def strictest(policies: list[Policy]) -> Policy:

@@ -21,6 +21,13 @@ async def verified(world: World) -> tuple[Report, dict[PathKey, PathProof]]:
         return report, latest(workspace)
 
 
+def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
+    """Return status and reason of a manifest's Ready condition."""
+    status = next(each for each in report.outcome.statuses if (each.kind, each.name) == (kind, name))
+    found = next(each for each in status.conditions if each.type == "Ready")
+    return found.status, found.reason
+
+
 def differences(report: Report, proofs: dict[PathKey, PathProof], causes: Sequence[Cause]) -> list[str]:
     """Return a sentence for everything that is not as the causes demand; none when all is right."""
     found: list[str] = []

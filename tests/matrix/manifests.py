@@ -29,7 +29,14 @@ def host_of(group: str) -> str:
     return GROUPS[group]
 
 
-def manifests(*, max_requests: int = 500, **route_priorities: int) -> ManifestSet:
+def manifests(
+    *,
+    max_requests: int = 500,
+    minimum_grade: str | None = "exact",
+    probes: int = 1,
+    on_disproved: str = "report",
+    **route_priorities: int,
+) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over."""
     documents = [
         _plane(), *(_host(name) for name in ("east", "west")),
@@ -44,7 +51,8 @@ def manifests(*, max_requests: int = 500, **route_priorities: int) -> ManifestSe
                routes=[{"route": route, "shadowModel": shadow} for route in ROUTES])
           for public, shadow in MODELS.items()),
         _doc("ManagedKey", "app", logicalGroups=["chat"], owner="apps", valueFrom=_env("KEY_APP")),
-        _doc("Acceptance", "all", targets=[{"kind": "LogicalGroup"}], minimumGrade="exact", freshness="24h",
+        _doc("Acceptance", "all", targets=[{"kind": "LogicalGroup"}], minimumGrade=minimum_grade, freshness="24h",
+             probes=probes, onDisproved=on_disproved,
              deadline=f"{DEADLINE_S}s", maxTokens=16, budget={"maxRequests": max_requests, "maxTokens": 100000}),
     ]  # fmt: skip
     found, problems = load_and_check(

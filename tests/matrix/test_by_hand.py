@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from reconciler.engine.apply import Report
 from reconciler.errors import RemoteError
 from reconciler.proof.model import Link, PathKey, PathProof, Reason, Status
 from tests.matrix.causes import route_paths
-from tests.matrix.judged import verified
+from tests.matrix.judged import ready, verified
 from tests.matrix.manifests import ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import SECRETS, World, copied, opened
@@ -21,7 +22,7 @@ Proofs = dict[PathKey, PathProof]
 
 
 def in_world(
-    applied: Path, tmp_path: Path, spoil: Callable[[World], Awaitable[None]], **changes: int
+    applied: Path, tmp_path: Path, spoil: Callable[[World], Awaitable[None]], **changes: Any
 ) -> tuple[Report, Proofs]:
     async def main(clock: VirtualClock) -> tuple[Report, Proofs]:
         async with opened(copied(applied, tmp_path / "world"), clock, manifests(**changes)) as world:
@@ -34,12 +35,6 @@ def in_world(
 def why(proofs: Proofs, route: str) -> set[tuple[Link, Status, Reason]]:
     broken = [proofs[path].broken for path in route_paths(route)]
     return {(each.link, each.status, each.reason) for each in broken if each is not None}
-
-
-def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
-    status = next(each for each in report.outcome.statuses if (each.kind, each.name) == (kind, name))
-    found = next(each for each in status.conditions if each.type == "Ready")
-    return found.status, found.reason
 
 
 def test_a_gateway_key_bound_to_another_group_is_disproved(applied: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reconciler.plane.client import ControlPlaneClient
-from reconciler.proof.chain import Clock
+from reconciler.proof.clock import Clock
 from reconciler.proof.drills.model import DrillFailed, DrillReason, DrillTarget, Step
 from reconciler.proof.model import PathKey, Status
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, nonce, token_header

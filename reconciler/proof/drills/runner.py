@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.errors import RemoteError
 from reconciler.plane.client import ControlPlaneClient
-from reconciler.proof.chain import Clock
+from reconciler.proof.clock import Clock
 from reconciler.proof.drills import exercises
 from reconciler.proof.drills.course import Budget, Course
 from reconciler.proof.drills.model import DRILLS, DrillFailed, DrillKey, DrillReason, DrillResult, DrillTarget

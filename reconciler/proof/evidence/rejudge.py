@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from reconciler.proof import judge
 from reconciler.proof.evidence.findings import Finding
 from reconciler.proof.judge import Intended, Verdict
-from reconciler.proof.model import Link, LinkResult, PathProof, Reason, Status
+from reconciler.proof.model import Grade, Link, LinkResult, PathProof, Reason, Status
 from reconciler.proof.outcome import needed
 from reconciler.proof.record import intended_from, row_from
 
@@ -28,7 +28,6 @@ OUTSIDE_THE_RECORD = frozenset(
         Reason.HOST_UNKNOWN,
         Reason.LEFT_BEHIND,
         Reason.ACCOUNT_MARKED,
-        Reason.GRADE_TOO_LOW,
     }
 )
 """Reasons that rest on something that is not recorded, such as a call that failed. None of them lets a link hold."""
@@ -105,13 +104,20 @@ def _served(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict
         return judge.judge_decision(intended, status, result.answered.get("decision"))
     if not 200 <= status < 300:
         return judge.broken(Reason.UPSTREAM_REFUSED, f"status {status}")
-    return judge.HOLDS if proof.correlation_id else None
+    return judge.HOLDS if proof.correlation_id or _grade(proof) is not Grade.EXACT else None
 
 
 def _proved(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict | None:
-    if proof.correlation_id is None:
+    grade = _grade(proof)
+    if proof.correlation_id is None and grade is Grade.EXACT:
         return None
-    return judge.judge_usage(intended, [row_from(row) for row in result.answered.get("rows", ())])
+    return judge.judge_rows(intended, [row_from(row) for row in result.answered.get("rows", ())], grade)
+
+
+def _grade(proof: PathProof) -> Grade:
+    """Return how surely the rows on record are the request's; a record that does not say is by correlation id."""
+    proved = proof.link(Link.PROVED)
+    return Grade(proved.answered.get("grade", Grade.EXACT)) if proved else Grade.EXACT
 
 
 def _clean(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict | None:

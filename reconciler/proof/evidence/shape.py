@@ -62,7 +62,7 @@ ANSWERED: Mapping[Link, tuple[str, ...]] = {
     Link.RUNTIME: _RUNTIME,
     Link.RESOLVED: _RESOLVED,
     Link.SERVED: (),
-    Link.PROVED: (),
+    Link.PROVED: ("grade",),
     Link.CLEAN: (),
 }
 """What each link's `answered` may hold; `decision` and `usage` stand in the statement itself."""
