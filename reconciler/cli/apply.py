@@ -144,6 +144,7 @@ def show_report(report: Report, output: str) -> None:
                 {"plane": key.plane, "kind": key.kind, "name": key.name, "reason": why}
                 for key, why in sorted(report.held_back.items())
             ],
+            "withdrawn": [{"route": path.route, "publicModel": path.model} for path in report.withdrawn],
         }
         click.echo(json.dumps(body, indent=2, sort_keys=True))
         return

@@ -83,12 +83,14 @@ def ready_of(status: Status) -> Condition:
 
 
 def held_back_lines(report: Report) -> Iterator[str]:
-    """Yield what was left out of service, and what could not be taken away."""
+    """Yield what was left out of service or taken out of it, and what could not be taken away."""
     for title, found in (("Held back:", report.held_back), ("Left for the next run:", report.left)):
         if found:
             yield title
             for key, why in sorted(found.items()):
                 yield f"  {key.kind}/{key.name}: {cut(why, 300)}"
+    for path in report.withdrawn:
+        yield f"Withdrawn: Route/{path.route} no longer serves model {path.model}, for its proof is disproved"
 
 
 def describe_lines(status: Status, events: Sequence[Event], now: datetime) -> Iterator[str]:

@@ -30,6 +30,7 @@ from reconciler.engine.proving import Proofs
 from reconciler.engine.staging import Staged, Staging
 from reconciler.engine.status import Outcome, write_statuses
 from reconciler.engine.values import Values, origins, read_values, remember_values
+from reconciler.engine.withdrawal import disproved, withdraw
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, Refused
 from reconciler.plan.guard import Allowances, Refusal, check, require, require_fresh
@@ -71,6 +72,8 @@ class Report:
     """Objects that were left out of service, and why."""
     left: dict[ObjectKey, str] = field(default_factory=dict)
     """Objects that could not be taken away yet, and why."""
+    withdrawn: tuple[PathKey, ...] = ()
+    """Paths that were taken out of service because they are disproved."""
 
     @property
     def exit_code(self) -> int:
@@ -196,8 +199,23 @@ class _Apply:
         observed = before.observed
         await self._renew(proofs, observed, self._stale(proofs))
         await self._drill(proofs, observed, only_stale=True)
-        outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
-        return Report(before.plan, outcome, observed.snapshot.revision)
+        withdrawn, after = await self._withdraw(before, proofs)
+        outcome = await write_statuses(self.workspace, self.lease, after, proofs, {})
+        return Report(
+            before.plan,
+            outcome,
+            after.observed.snapshot.revision,
+            changed=bool(withdrawn),
+            withdrawn=withdrawn,
+        )
+
+    async def _withdraw(self, seen: Prospect, proofs: Proofs) -> tuple[tuple[PathKey, ...], Prospect]:
+        """Take out of service what is disproved, where an Acceptance says so; return it, and a new look."""
+        paths = disproved(self.workspace, proofs, seen.observed)
+        if not paths:
+            return (), seen
+        await withdraw(self.workspace, paths, seen.observed)
+        return paths, await look(self.workspace, self.values)
 
     async def _finish(
         self,
@@ -217,6 +235,7 @@ class _Apply:
         # A new revision may have new candidates for any model: what was drilled before says nothing of them.
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
+        withdrawn, after = await self._withdraw(after, proofs)
         outcome = await write_statuses(self.workspace, self.lease, after, proofs, held_back)
         return Report(
             plan=before.plan,
@@ -226,6 +245,7 @@ class _Apply:
             changed=True,
             held_back=held_back,
             left=contract.left,
+            withdrawn=withdrawn,
         )
 
     async def verify(self) -> Report:
@@ -234,6 +254,10 @@ class _Apply:
         scope = proofs.scope
         await self._renew(proofs, before.observed, [*scope.all_routes(), *scope.all_accounts()])
         await self._drill(proofs, before.observed, only_stale=False)
+        for path in disproved(self.workspace, proofs, before.observed):
+            self.workspace.progress.warn(
+                f"route {path.route} is disproved for model {path.model}: the next apply takes it out of service"
+            )
         outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
         return Report(before.plan, outcome, before.observed.snapshot.revision, verified=True)
 

@@ -62,7 +62,9 @@ class AcceptanceSpec(Strict):
     drills: list[Drill] = Field(default_factory=list, description="Exercises to run besides the probes.")
     budget: Budget = Field(Budget(), description="Ceilings for the cost of proving.")
     on_disproved: Literal["report", "withdraw"] = Field(
-        "report", description="What happens to a route in service that is disproved."
+        "report",
+        description="What apply and the controller do with a route in service that is disproved: only say so, or "
+        "take it out of service for that model until its proof holds again.",
     )
 
 

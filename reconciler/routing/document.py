@@ -115,7 +115,7 @@ KINDS = (
             "name": Field(fields.name),
             "logical_group": Field(fields.name),
             "public_model": Field(fields.model),
-            "routes": Field(fields.each(fields.nested(BoundRoute, _BOUND), least=1)),
+            "routes": Field(fields.each(fields.nested(BoundRoute, _BOUND))),
             "managed_by": _MANAGED_BY,
         },
     ),

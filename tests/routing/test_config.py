@@ -95,7 +95,7 @@ def test_left_out_fields_have_their_defaults() -> None:
             "sticky mode must be one of off, header, session",
         ),
         (changed("logical_groups", failover={"max_cooldown_seconds": 1}), "max_cooldown_seconds is shorter"),
-        (changed("model_bindings", routes=[]), "routes must be a list of at least 1 items"),
+        (changed("managed_keys", versions=[]), "versions must be a list of at least 1 items"),
         (
             changed("model_bindings", routes=[{"route": "none", "shadow_model": "m"}]),
             "model binding 'chat-fast': there is no route 'none'",

@@ -126,6 +126,15 @@ def test_a_model_with_all_routes_disabled_has_no_route() -> None:
     assert [(item.route, item.reason) for item in decision.trace] == [("a", "disabled")]
 
 
+def test_a_binding_that_is_left_with_no_route_is_not_an_unknown_model() -> None:
+    configuration = routes(a=1)
+    withdrawn = replace(
+        configuration, model_bindings=tuple(replace(each, routes=()) for each in configuration.model_bindings)
+    )
+
+    assert ask(withdrawn).error == "no-route"
+
+
 def test_the_best_tier_with_an_available_route_serves() -> None:
     configuration = tiers([{"a": 1, "b": 1}, {"c": 1}])
 
