@@ -24,6 +24,7 @@ from reconciler.hosts.registry import driver_schemas
 from reconciler.manifest import meta
 from reconciler.manifest.check import load_and_check
 from reconciler.manifest.rules import RULES, WARNINGS
+from reconciler.proof.model import ADVICE, DISPROVED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -73,6 +74,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "kinds" / "README.md", kinds_page()
     path = DOCS / "validation.md"
     yield path, fill(path.read_text(), "rules", rules_section(), path)
+    path = DOCS / "on-call.md"
+    yield path, fill(path.read_text(), "reasons", reasons_table(), path)
     yield DOCS / "api" / "control-plane.yaml", openapi.text()
 
 
@@ -240,6 +243,18 @@ def bad_example(word: str) -> list[str]:
     ]
     shown = "\n".join(around)
     return [f"```yaml\n{shown}\n```", f"> {problem.message}  \n> *{problem.fix}*"]
+
+
+# Reasons
+
+
+def reasons_table() -> str:
+    """Return every reason that a link can have for not holding, and what to do about it."""
+    rows = [
+        f"| `{reason.value}` | {'**Disproved.** ' if reason in DISPROVED else ''}{advice} |"
+        for reason, advice in sorted(ADVICE.items(), key=lambda item: item[0].value)
+    ]
+    return "\n".join(["| reason | what to do |", "| --- | --- |", *rows]) + "\n"
 
 
 # Text
