@@ -9,7 +9,6 @@ from reconciler.engine.secret_values import Keyring
 from reconciler.hosts.contract import HostDriver, NormalizeContext
 from reconciler.manifest import (
     GatewayKey,
-    Loaded,
     ManagedKey,
     ManifestSet,
     ProviderAccount,
@@ -50,6 +49,7 @@ def desired_on_hosts(
 ) -> list[DesiredObject]:
     """Return the host objects that all manifests ask for; suspended manifests ask for nothing here."""
     found: list[DesiredObject] = []
+    fingerprints = _by_manifest(knowledge.fingerprints)
     for loaded in manifests:
         resource = loaded.resource
         if resource.suspended or not isinstance(
@@ -59,7 +59,12 @@ def desired_on_hosts(
         host = host_of(resource, manifests)
         if host is None or (isinstance(resource, GatewayKey) and not resource.issued):
             continue
-        context = _context(loaded, manifests.get(ShadowHost, host), knowledge)
+        context = NormalizeContext(
+            host=manifests.get(ShadowHost, host),
+            resolve_endpoint=knowledge.endpoints,
+            source=loaded.at(),
+            fingerprints=fingerprints.get((resource.KIND, resource.name), {}),
+        )
         if isinstance(resource, GatewayKey):
             fingerprint = keyring.fingerprint(issued_value(resource, manifests, keyring))
             context = replace(context, fingerprints={"value": fingerprint})
@@ -67,16 +72,12 @@ def desired_on_hosts(
     return found
 
 
-def _context(loaded: Loaded, host: ShadowHost, knowledge: Knowledge) -> NormalizeContext:
-    kind, name = loaded.resource.KIND, loaded.resource.name
-    fingerprints = {
-        path: value
-        for (of_kind, of_name, path), value in knowledge.fingerprints.items()
-        if (of_kind, of_name) == (kind, name)
-    }
-    return NormalizeContext(
-        host=host, resolve_endpoint=knowledge.endpoints, source=loaded.at(), fingerprints=fingerprints
-    )
+def _by_manifest(fingerprints: Mapping[SecretKey, str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Return (kind, name) -> field path -> fingerprint."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for (kind, name, path), value in fingerprints.items():
+        found.setdefault((kind, name), {})[path] = value
+    return found
 
 
 def desired_in_control_plane(
@@ -104,18 +105,16 @@ def group_ids(
     manifests: ManifestSet, observations: Mapping[str, PlaneObservation], installation: str
 ) -> dict[str, str]:
     """Return the host's id of every ShadowGroup that stands on its host with our mark."""
-    found: dict[str, str] = {}
-    for group in manifests.of(ShadowGroup):
-        observation = observations.get(host_plane(group.spec.host))
-        for seen in observation.objects if observation else ():
-            mark = seen.marker
-            if (
-                seen.kind == ShadowGroup.KIND
-                and mark
-                and mark.names(installation, ShadowGroup.KIND, group.name)
-            ):
-                found[group.name] = seen.object_id
-    return found
+    standing = {
+        (plane, seen.marker.name): seen.object_id
+        for plane, observation in observations.items()
+        for seen in observation.objects
+        if seen.kind == ShadowGroup.KIND
+        and seen.marker is not None
+        and seen.marker.names(installation, ShadowGroup.KIND, seen.marker.name)
+    }
+    groups = [(group.name, (host_plane(group.spec.host), group.name)) for group in manifests.of(ShadowGroup)]
+    return {name: standing[place] for name, place in groups if place in standing}
 
 
 def issued_version(key: GatewayKey) -> str:

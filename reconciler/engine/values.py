@@ -76,13 +76,14 @@ def _together(failures: list[ReconcileError]) -> ReconcileError:
 def remembered(manifests: ManifestSet, store: Store) -> dict[SecretKey, str]:
     """Return the fingerprints of the last apply: what plan compares with, because it reads no secret."""
     found: dict[SecretKey, str] = {}
+    memories = store.secrets()
     for loaded in manifests:
         resource = loaded.resource
         paths = {path for path, _ in resource.secrets()}
         if isinstance(resource, ManagedKey):
             paths.add("spec.valueFrom")
         for path in sorted(paths):
-            memory = store.secret(resource.KIND, resource.name, path)
+            memory = memories.get((resource.KIND, resource.name, path))
             if memory is not None:
                 found[(resource.KIND, resource.name, path)] = memory.fingerprint
     return found
@@ -91,9 +92,13 @@ def remembered(manifests: ManifestSet, store: Store) -> dict[SecretKey, str]:
 def remember_values(workspace: Workspace, values: Values, lease: Lease) -> None:
     """Remember the fingerprint of every secret, and the origin it is used with."""
     wanted = {(use.kind, use.name, use.path): use.wanted for use in origins(workspace)}
-    for (kind, name, path), value in values.by_reference.items():
-        memory = SecretMemory(workspace.keyring.fingerprint(value), wanted.get((kind, name, path), ""))
-        workspace.store.remember_secret(kind, name, path, memory, lease)
+    known = workspace.store.secrets()
+    memories = {
+        key: SecretMemory(workspace.keyring.fingerprint(value), wanted.get(key, ""))
+        for key, value in values.by_reference.items()
+    }
+    news = {key: memory for key, memory in memories.items() if memory != known.get(key)}
+    workspace.store.remember_secrets(news, lease)
 
 
 def origins(workspace: Workspace) -> list[OriginUse]:
@@ -110,14 +115,12 @@ def origins(workspace: Workspace) -> list[OriginUse]:
         found.append((host.KIND, host.name, "spec.keyIssuer.passwordFrom", host.spec.admin_endpoint))
     for account in manifests.of(ProviderAccount):
         found.append((account.KIND, account.name, "spec.credential", account.spec.base_url))
+    memories = workspace.store.secrets()
     return [
-        OriginUse(
-            kind, name, path, wanted=wanted, remembered=_remembered_origin(workspace.store, kind, name, path)
-        )
+        OriginUse(kind, name, path, wanted=wanted, remembered=_origin_in(memories.get((kind, name, path))))
         for kind, name, path, wanted in found
     ]
 
 
-def _remembered_origin(store: Store, kind: str, name: str, path: str) -> str | None:
-    memory = store.secret(kind, name, path)
+def _origin_in(memory: SecretMemory | None) -> str | None:
     return memory.origin or None if memory else None

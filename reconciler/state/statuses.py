@@ -35,8 +35,12 @@ class Statuses(Leased):
         """Store several statuses, all of them or none, and return them as stored. Raises LeaseLost."""
         stored = []
         with self._write(lease) as connection:
+            # All rows in one question: there may be thousands of statuses, and nobody else writes meanwhile.
+            rows = connection.execute(select(tables.statuses)).all()
+            known = {(row.kind, row.name): row for row in rows}
             for status in statuses:
-                before = _load(connection, status.kind, status.name)
+                row = known.get((status.kind, status.name))
+                before = _from_row(row) if row is not None else None
                 settled = _settled(status, before, self._now())
                 if settled != before:
                     upsert(connection, tables.statuses, _to_row(settled))
@@ -202,10 +206,16 @@ class SecretMemories(Leased):
         self, kind: str, name: str, path: str, memory: SecretMemory, lease: Lease | None = None
     ) -> None:
         """Remember a secret's fingerprint and where it was sent. Raises LeaseLost."""
-        values = {"kind": kind, "name": name, "path": path}
+        self.remember_secrets({(kind, name, path): memory}, lease)
+
+    def remember_secrets(
+        self, memories: Mapping[tuple[str, str, str], SecretMemory], lease: Lease | None = None
+    ) -> None:
+        """Remember several secrets by (kind, name, field path), all of them or none. Raises LeaseLost."""
         with self._write_maybe_leased(lease) as connection:
-            told = {"fingerprint": memory.fingerprint, "origin": memory.origin}
-            upsert(connection, tables.secrets, {**values, **told})
+            for (kind, name, path), memory in memories.items():
+                told = {"fingerprint": memory.fingerprint, "origin": memory.origin}
+                upsert(connection, tables.secrets, {"kind": kind, "name": name, "path": path, **told})
 
     def forget_secret(self, kind: str, name: str, path: str, lease: Lease | None = None) -> None:
         """Drop a memory; nothing happens when there is none. Raises LeaseLost."""

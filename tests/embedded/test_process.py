@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.embedded.process import listen
 from tests.embedded import processes
 from tests.embedded.processes import ADMIN_KEY, UPSTREAM_KEY, Server
 
@@ -46,6 +48,13 @@ def test_the_host_says_when_it_serves_and_stops_cleanly(
     log = (server.folder / "log").read_text()
     assert log == f"{server.url}\n"
     assert ADMIN_KEY not in log
+
+
+def test_the_second_write_of_an_answer_does_not_wait_for_the_first_to_be_acknowledged() -> None:
+    with listen("127.0.0.1:0") as bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_its_command_line_holds_no_secret(tmp_path: Path, started: list[Server]) -> None:

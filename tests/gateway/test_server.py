@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reconciler.gateway.listening import Listen, bind
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document, write_tokens
 
@@ -44,6 +45,13 @@ def test_data_plane_and_control_api_share_the_port_and_no_credentials(gateway: G
     with httpx.Client(trust_env=False) as client:
         admin = {"Authorization": "Bearer canary-admin-token-1"}
         assert client.get(gateway.url + "/v1/models", headers=admin).status_code == 401
+
+
+def test_the_second_write_of_an_answer_does_not_wait_for_the_first_to_be_acknowledged() -> None:
+    with bind(Listen("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_other_paths_are_404(gateway: GatewayProcess) -> None:
