@@ -1,0 +1,1 @@
+"""The test stand of the gateway's benchmarks: programs side by side on loopback, driven by wrk, watched in /proc."""
