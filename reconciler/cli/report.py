@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.cli.options import open_store, output_option, state_option
-from reconciler.engine.drilling import PREFIX
+from reconciler.engine.proof_records import latest_drills
 from reconciler.errors import InvalidInput
-from reconciler.proof.drills.model import DrillResult
 from reconciler.proof.model import PathKey
 from reconciler.proof.reports import html, junit, text
 from reconciler.proof.reports.document import document
@@ -70,11 +69,7 @@ def report(*, output: str, output_file: Path | None, state: str) -> None:
 
 def report_of(store: Store) -> ProofReport:
     """Return the report of what a store knows."""
-    drills = [
-        DrillResult.from_json(record.body)
-        for record in store.latest_proofs()
-        if (record.account or "").startswith(PREFIX)
-    ]
+    drills = latest_drills(store).values()
     evidence = {
         (
             PathKey(each.route or "", each.public_model or "", each.account or ""),

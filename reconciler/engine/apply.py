@@ -23,8 +23,9 @@ from reconciler.engine.expand import Expand, Expanded
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
 from reconciler.engine.keeper import Keeper
-from reconciler.engine.live import Live, latest
+from reconciler.engine.live import Live
 from reconciler.engine.observe import Observed, observe
+from reconciler.engine.proof_records import stale
 from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.staging import Staged, Staging
@@ -197,7 +198,7 @@ class _Apply:
     async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
-        await self._renew(proofs, observed, self._stale(proofs))
+        await self._renew(proofs, observed, stale(self.workspace, proofs.scope, proofs.path_policy))
         await self._drill(proofs, observed, only_stale=True)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await write_statuses(self.workspace, self.lease, after, proofs, {})
@@ -230,8 +231,8 @@ class _Apply:
         after = await look(self.workspace, self.values)
         self._keep_books(after)
         proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
-        stale = [path for path in self._stale(proofs) if path not in proved_now]
-        await self._renew(proofs, after.observed, stale)
+        due = stale(self.workspace, proofs.scope, proofs.path_policy)
+        await self._renew(proofs, after.observed, [path for path in due if path not in proved_now])
         # A new revision may have new candidates for any model: what was drilled before says nothing of them.
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
@@ -251,8 +252,7 @@ class _Apply:
     async def verify(self) -> Report:
         """Prove everything again."""
         before, _, proofs = await self._begin()
-        scope = proofs.scope
-        await self._renew(proofs, before.observed, [*scope.all_routes(), *scope.all_accounts()])
+        await self._renew(proofs, before.observed, proofs.scope.everything())
         await self._drill(proofs, before.observed, only_stale=False)
         for path in disproved(self.workspace, proofs, before.observed):
             self.workspace.progress.warn(
@@ -266,24 +266,10 @@ class _Apply:
         document, revision = observed.snapshot.document, observed.snapshot.revision
         await drilling.run((drilling.stale if only_stale else drilling.wanted)(document, revision))
 
-    def _stale(self, proofs: Proofs) -> list[PathKey]:
-        """Return the paths and accounts without a proof that holds and is fresh."""
-        known, now = latest(self.workspace), self.workspace.clock.now()
-        found = []
-        for path in (*proofs.scope.all_routes(), *proofs.scope.all_accounts()):
-            proof = known.get(path)
-            if proof is None or not proof.holds or proof.observed_at is None:
-                found.append(path)
-                continue
-            age_s = (now - proof.observed_at).total_seconds()
-            if age_s > proofs.path_policy(path).freshness_s:
-                found.append(path)
-        return found
-
-    async def _renew(self, proofs: Proofs, observed: Observed, stale: Sequence[PathKey]) -> None:
-        routes = [path for path in stale if path.route]
-        accounts = sorted({path.account for path in stale if path.account})
-        if not stale:
+    async def _renew(self, proofs: Proofs, observed: Observed, due: Sequence[PathKey]) -> None:
+        routes = [path for path in due if path.route]
+        accounts = sorted({path.account for path in due if path.account})
+        if not due:
             return
         self.workspace.progress.phase("prove", f"proving {len(routes)} paths and {len(accounts)} accounts")
         await proofs.accounts_in_service(accounts, observed)

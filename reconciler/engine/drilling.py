@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.engine.proving import Proofs, StoreBudget
+from reconciler.engine.proof_records import latest_drills, record_of_drill
+from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
 from reconciler.proof.drills import DrillKey, DrillResult, DrillRunner, DrillTarget, demanded, targets
 from reconciler.proof.drills.runner import key_of
-from reconciler.proof.model import Status
-from reconciler.state.model import Lease, ProofRecord
-
-PREFIX = "drill:"
-"""Marks the records of drills among the proofs; no account is called so."""
-
+from reconciler.proof.model import PathKey, Status
+from reconciler.state.model import Lease
 
 @dataclass(frozen=True)
 class Drilling:
@@ -31,7 +28,7 @@ class Drilling:
 
     def stale(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the demanded drills without a result that passed, is fresh, and is of this revision's routes."""
-        known = latest_drills(self.workspace)
+        known = latest_drills(self.workspace.store)
         return [
             (drill, target)
             for drill, target in self.wanted(document, revision)
@@ -42,8 +39,11 @@ class Drilling:
         result = known.get(key_of(drill, target))
         if result is None or result.status not in (Status.HOLDS, Status.NOT_TRIED):
             return False
-        age_s = (self.workspace.clock.now() - result.at).total_seconds()
-        return age_s <= self.proofs.default_policy().freshness_s
+        policies = (
+            self.proofs.path_policy(PathKey(each.route, each.public_model)) for each in target.candidates
+        )
+        fresh_s = min((policy.freshness_s for policy in policies), default=0.0)
+        return (self.workspace.clock.now() - result.at).total_seconds() <= fresh_s
 
     async def run(self, wanted: Sequence[tuple[str, DrillTarget]]) -> list[DrillResult]:
         """Run drills and store the results."""
@@ -55,35 +55,18 @@ class Drilling:
             plane=workspace.plane,
             sender=workspace.sender,
             clock=workspace.clock,
-            budget=StoreBudget(workspace, self.proofs.scope),
+            budget=self.proofs.budget,
             tell=self._tell,
         )
         return await runner.run(wanted)
 
     def _tell(self, result: DrillResult) -> None:
         key = result.key
-        what = f"drill {key.drill} of {key.logical_group}/{key.model}"
+        what = str(key)
         if result.passed:
             self.workspace.progress.step(f"{what}: {result.message}")
         elif result.status is not Status.NOT_TRIED:
             self.workspace.progress.warn(
                 f"{what}: {result.status.value}: {result.reason.value}: {result.message}"
             )
-        record = ProofRecord(
-            route=key.subject,
-            public_model=key.model,
-            account=f"{PREFIX}{key.drill}:{key.logical_group}",
-            observed_at=result.at,
-            body=result.to_json(),
-        )
-        self.workspace.store.put_proof(record, self.lease)
-
-
-def latest_drills(workspace: Workspace) -> dict[DrillKey, DrillResult]:
-    """Return the newest result of every drill, from the store."""
-    found = (
-        DrillResult.from_json(record.body)
-        for record in workspace.store.latest_proofs()
-        if (record.account or "").startswith(PREFIX)
-    )
-    return {result.key: result for result in found}
+        self.workspace.store.put_proof(record_of_drill(result), self.lease)

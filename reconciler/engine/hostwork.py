@@ -15,6 +15,7 @@ from reconciler.errors import Conflict, Refused
 from reconciler.hosts.contract import Refs, Secrets
 from reconciler.manifest import GatewayKey, ShadowHost
 from reconciler.plan.model import RETIRED, DesiredObject, InventoryEntry, Marker, ObjectKey, ObservedObject
+from reconciler.proof.judge import TEMPORARY
 from reconciler.state.model import Lease
 
 IDS = Mapping[tuple[str, str], str]
@@ -187,7 +188,7 @@ class HostWork:
         return frozenset(
             name.removeprefix("#") if name.startswith("#") else refs.id("ShadowGroup", name)
             for name in names
-            if not name.startswith("quarantine/")
+            if not name.startswith(TEMPORARY)
         )
 
 

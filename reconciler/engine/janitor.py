@@ -9,6 +9,7 @@ from reconciler.errors import RemoteError
 from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import ObjectKey, ObservedObject, PlaneObservation
 from reconciler.proof.accounts import QUARANTINE
+from reconciler.proof.judge import TEMPORARY
 
 
 async def clean_up(workspace: Workspace, work: HostWork, observed: Observed) -> bool:
@@ -41,7 +42,7 @@ async def _clean_host(
     try:
         for account in seen.objects:
             groups = account.fields.get("groups", ()) if account.kind == ProviderAccount.KIND else ()
-            if any(str(name).startswith("quarantine/") for name in groups):
+            if any(str(name).startswith(TEMPORARY) for name in groups):
                 key = ObjectKey(seen.plane, ProviderAccount.KIND, account.host_name)
                 await work.bind(key, account.object_id, work.group_ids(host, groups))
         for each in sorted(leftovers, key=lambda item: item.kind != "GatewayKey"):

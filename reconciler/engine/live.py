@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
 from reconciler.engine.observe import Observed, observe
+from reconciler.engine.proof_records import latest
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
@@ -130,8 +131,7 @@ class Live:
         wanted = [PathKey("", model, account.name) for model in account.spec.models]
         if all(path in known and known[path].holds for path in wanted):
             return True
-        bound = self.work.group_ids(account.spec.host, before.fields["groups"])
-        found = await self.proofs.in_service(account, before.object_id, bound)
+        found = await self.proofs.in_service(account, before.object_id)
         self.proved += found
         return all(proof.holds for proof in found)
 
@@ -156,13 +156,3 @@ def _as_before(desired: DesiredObject, before: ObservedObject) -> DesiredObject:
     fields = {name: before.fields[name] for name in desired.fields if name in before.fields}
     fingerprint = before.marker.fingerprint if before.marker else desired.fingerprint
     return replace(desired, fields=fields, fingerprint=fingerprint)
-
-
-def latest(workspace: Workspace) -> dict[PathKey, PathProof]:
-    """Return the newest proof of every path, from the store."""
-    found = (
-        PathProof.from_json(record.body)
-        for record in workspace.store.latest_proofs()
-        if not (record.account or "").startswith("drill:")
-    )
-    return {proof.key: proof for proof in found}

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 
+from reconciler.engine.budgeting import StoreBudget
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.observe import Observed
+from reconciler.engine.proof_records import record_of
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
@@ -22,10 +23,9 @@ from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.scope import Scope
-from reconciler.state.model import Lease, ProofRecord
+from reconciler.state.model import Lease
 
 PATHS_AT_ONCE = 8
-ACCOUNTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Proofs:
         drivers = self.workspace.drivers
         best = {name: Grade(driver.CAPABILITIES.best_grade) for name, driver in drivers.items()}
         return Scope(self.workspace.manifests, best)
+
+    @cached_property
+    def budget(self) -> StoreBudget:
+        """What proving may cost."""
+        return StoreBudget(self.workspace.store, self.scope, self.workspace.clock.now)
 
     def policies(self) -> dict[tuple[str, str], Policy]:
         """Return the strictest policy of each manifest."""
@@ -76,13 +81,14 @@ class Proofs:
             ),
             gateway_keys=snapshot.gateway_keys,
             key_ids=self._key_ids(),
+            stand_ins={path: self.scope.stand_in(path) for path in wanted},
         )
         prover = Prover(
             plane=self.workspace.plane,
             drivers=self.workspace.drivers,
             sender=self.workspace.sender,
             clock=self.workspace.clock,
-            budget=StoreBudget(self.workspace, self.scope),
+            budget=self.budget,
         )
         policies = {path: self.path_policy(path) for path in wanted}
         gate = asyncio.Semaphore(PATHS_AT_ONCE)
@@ -127,11 +133,8 @@ class Proofs:
             self.workspace.evidence.write(proof, instance=self.instance)
 
     def _tell(self, proof: PathProof, count: str) -> None:
-        what = (
-            f"{proof.key.route} {proof.key.model}"
-            if proof.key.route
-            else f"{proof.key.account} {proof.key.model}"
-        )
+        what = f"{proof.key.route or proof.key.account} {proof.key.model}"
+        what += f" for {proof.key.key}" if proof.key.key else ""
         broken = proof.broken
         if proof.holds:
             served = f"{proof.host}/{proof.group}/{proof.account} as {proof.model}"
@@ -160,7 +163,7 @@ class Proofs:
             sender=workspace.sender,
             clock=workspace.clock,
             installation=workspace.keyring.installation,
-            budget=StoreBudget(workspace, self.scope),
+            budget=self.budget,
             derive_key=lambda name: workspace.keyring.gateway_key(host_name, name, "quarantine"),
         )
 
@@ -175,22 +178,44 @@ class Proofs:
         finally:
             await asyncio.shield(prover.close(opened))
 
-    async def in_service(
-        self, account: ProviderAccount, account_id: str, bound: frozenset[str]
-    ) -> list[PathProof]:
+    async def in_service(self, account: ProviderAccount, account_id: str) -> list[PathProof]:
         """Prove an account that serves already: append its quarantine group as last, and take only that away again."""
         key = ObjectKey(host_plane(account.spec.host), ProviderAccount.KIND, account.name)
         proofs: list[PathProof] = []
         try:
             async with self.quarantine(account) as quarantine:
-                await self.work.bind(key, account_id, bound | {quarantine.group_id})
+                before = await self._groups(account, account_id)
+                ids = self.work.group_ids(account.spec.host, before)
+                await self.work.bind(key, account_id, ids | {quarantine.group_id})
                 try:
                     proofs = await self.account(account, account_id, quarantine)
                 finally:
-                    await asyncio.shield(self.work.bind(key, account_id, bound))
+                    await asyncio.shield(self._take_away(key, account, account_id))
+            clean = judge.judge_bindings(before, await self._groups(account, account_id))
+            proofs = [proof.with_link(self._clean_link(clean, before)) for proof in proofs]
         except RemoteError as error:
             proofs = [self._unfinished(account, model, error) for model in account.spec.models]
         return self.finish(proofs)
+
+    async def _take_away(self, key: ObjectKey, account: ProviderAccount, account_id: str) -> None:
+        # Read afresh: taking away only our own id must keep what somebody else bound while we probed.
+        now = await self._groups(account, account_id)
+        await self.work.bind(key, account_id, self.work.group_ids(account.spec.host, now))
+
+    async def _groups(self, account: ProviderAccount, account_id: str) -> tuple[str, ...]:
+        """Return the names of the groups that an account serves at this moment, ours for the proof included."""
+        seen = await self.workspace.drivers[account.spec.host].get(ProviderAccount.KIND, account_id)
+        return tuple(sorted(seen.fields["groups"])) if seen else ()
+
+    def _clean_link(self, verdict: judge.Verdict, before: tuple[str, ...]) -> LinkResult:
+        return LinkResult(
+            link=Link.CLEAN,
+            status=verdict.status,
+            reason=verdict.reason,
+            message=verdict.message,
+            at=self.workspace.clock.now(),
+            answered={"groups": list(before)} if verdict == judge.HOLDS else {},
+        )
 
     def finish(self, proofs: Iterable[PathProof]) -> list[PathProof]:
         """Add the clean link to account proofs whose quarantine is closed, and store them."""
@@ -214,59 +239,24 @@ class Proofs:
         return PathProof(key=key, links=(link, left), host=account.spec.host, observed_at=now)
 
     async def accounts_in_service(self, names: Iterable[str], observed: Observed) -> list[PathProof]:
-        """Prove several accounts in service, a few at once, each host's own troubles apart."""
-        gate = asyncio.Semaphore(ACCOUNTS_AT_ONCE)
-
-        async def one(name: str) -> list[PathProof]:
+        """Prove several accounts in service: on each host one at a time, each host's own troubles apart."""
+        by_host: dict[str, list[ProviderAccount]] = {}
+        for name in names:
             account = self.workspace.manifests.get(ProviderAccount, name)
-            key = ObjectKey(host_plane(account.spec.host), ProviderAccount.KIND, name)
-            account_id = self.work.id(key)
-            seen = observed.planes.get(key.plane)
-            if seen is None or seen.unknown is not None or account_id is None:
-                reason = seen.unknown if seen and seen.unknown else "the account is not on the host"
-                missing = RemoteError(reason, where=f"ShadowHost/{account.spec.host}")
-                return self.finish(self._unfinished(account, model, missing) for model in account.spec.models)
-            async with gate:
-                return await self.in_service(account, account_id, await self._bound(account, account_id))
+            by_host.setdefault(account.spec.host, []).append(account)
 
-        groups = await asyncio.gather(*(one(name) for name in names))
+        async def one_by_one(accounts: list[ProviderAccount]) -> list[PathProof]:
+            return [proof for account in accounts for proof in await self._one_in_service(account, observed)]
+
+        groups = await asyncio.gather(*(one_by_one(accounts) for accounts in by_host.values()))
         return [proof for group in groups for proof in group]
 
-    async def _bound(self, account: ProviderAccount, account_id: str) -> frozenset[str]:
-        # Read afresh: taking away only our own id again must keep what somebody bound a moment ago.
-        seen = await self.workspace.drivers[account.spec.host].get(ProviderAccount.KIND, account_id)
-        return self.work.group_ids(account.spec.host, seen.fields["groups"] if seen else ())
-
-
-def record_of(proof: PathProof, now: datetime) -> ProofRecord:
-    """Return the proof as the store keeps it."""
-    return ProofRecord(
-        route=proof.key.route or None,
-        public_model=proof.key.model,
-        account=proof.key.account or None,
-        observed_at=proof.observed_at or now,
-        body=proof.to_json(),
-    )
-
-
-@dataclass(frozen=True)
-class StoreBudget:
-    """Reserves probes against the day's budget of the Acceptances that a path falls under."""
-
-    workspace: Workspace
-    scope: Scope
-
-    def reserve(self, path: PathKey, *, tokens: int) -> bool:
-        """Reserve one request of at most `tokens` tokens with every Acceptance that covers the path."""
-        day = self.workspace.clock.now().date()
-        return all(
-            self.workspace.store.reserve(
-                acceptance.name,
-                day,
-                requests=1,
-                tokens=tokens,
-                max_requests=acceptance.spec.budget.max_requests,
-                max_tokens=acceptance.spec.budget.max_tokens,
-            )
-            for acceptance in self.scope.covering(path)
-        )
+    async def _one_in_service(self, account: ProviderAccount, observed: Observed) -> list[PathProof]:
+        key = ObjectKey(host_plane(account.spec.host), ProviderAccount.KIND, account.name)
+        account_id = self.work.id(key)
+        seen = observed.planes.get(key.plane)
+        if seen is None or seen.unknown is not None or account_id is None:
+            reason = seen.unknown if seen and seen.unknown else "the account is not on the host"
+            missing = RemoteError(reason, where=f"ShadowHost/{account.spec.host}")
+            return self.finish(self._unfinished(account, model, missing) for model in account.spec.models)
+        return await self.in_service(account, account_id)

@@ -118,11 +118,15 @@ class Staging:
     def _to_prove(self, after: Mapping[str, Any]) -> list[PathKey]:
         if self.prove == "none":
             return []
-        scope = set(self.proofs.scope.all_routes())
+        scope = self.proofs.scope
         if self.prove == "all":
-            return sorted(scope)
+            return sorted([*scope.all_routes(), *scope.all_keys()])
         touched = {PathKey(route, model) for route, model in self.prospect.plan.affected}
-        return sorted(path for path in scope & touched if holds_path(after, path))
+        for change in self.prospect.plan.pending():
+            if change.key.kind == ManagedKey.KIND:
+                touched |= set(scope.own_paths(change.key.name).values())
+        known = {*scope.all_routes(), *scope.all_keys()}
+        return sorted(path for path in known & touched if holds_path(after, path))
 
     def _wanted(self, observed: Observed) -> dict[str, Any]:
         desired = desired_in_control_plane(
@@ -231,12 +235,14 @@ def blame(
 ) -> dict[ObjectKey, str]:
     """Return the changed objects that broken paths are laid at.
 
-    A route of which no path holds is to blame itself; otherwise the model's binding is. A path whose own objects did
+    A route of which no path holds is to blame itself; otherwise the model's binding is, and last the managed key in
+    whose name it was asked for. A path whose own objects did
     not change is laid at its changed neighbours only if it no longer *resolves*; otherwise it would be just as broken
     without this change, and is reported without stopping it.
     """
     old, new = entries(before), entries(after)
-    holding = {proof.key.route for proof in found if proof.holds}
+    proved = {proof.key for proof in found if proof.holds}
+    holding = {path.route for path in proved}
     blamed: dict[ObjectKey, str] = {}
     for proof in broken:
         route = control_key("Route", proof.key.route)
@@ -248,6 +254,11 @@ def blame(
             and any(bound["route"] == proof.key.route for bound in entry["routes"])
         ]
         suspects = bindings if proof.key.route in holding else [route, *bindings]
+        name = control_key("ManagedKey", str((proof.intended or {}).get("managedKey")))
+        if proof.key.key and proof.key._replace(key="") in proved:
+            # In another key's name the very same path holds.
+            suspects = []
+        suspects = [*suspects, name]
         changed = [key for key in suspects if old.get(key) != new.get(key)]
         reason = _reason(proof)
         if changed:

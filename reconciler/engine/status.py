@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.engine.desire import host_of
-from reconciler.engine.drilling import latest_drills
-from reconciler.engine.live import latest
+from reconciler.engine.proof_records import latest, latest_drills
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.manifest import ControlPlane, Resource, ShadowHost
+from reconciler.manifest import Acceptance, ControlPlane, Resource, ShadowHost
 from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
 from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
 from reconciler.proof.model import PathProof
@@ -55,6 +54,7 @@ async def write_statuses(
 ) -> Outcome:
     """Derive the conditions of every manifest from what was seen and proved, and store them."""
     known = latest(workspace)
+    today, accepting = workspace.clock.now().date(), workspace.manifests.of(Acceptance)
     facts = Facts(
         manifests=workspace.manifests,
         scope=proofs.scope,
@@ -64,7 +64,8 @@ async def write_statuses(
         programmed=programmed(workspace, seen),
         held_back={manifest_of(key): why for key, why in held_back.items()},
         demanded={path: proofs.path_policy(path).drills for path in proofs.scope.all_routes()},
-        drills=tuple(latest_drills(workspace).values()),
+        drills=tuple(latest_drills(workspace.store).values()),
+        spent={each.name: workspace.store.spent(each.name, today) for each in accepting},
     )
     found = conditions(facts)
     resources = [loaded.resource for loaded in workspace.manifests]

@@ -21,9 +21,10 @@ from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.model import DesiredObject, Marker
 from reconciler.proof import judge
 from reconciler.proof.attribution import Attributed, Attribution, attribution
-from reconciler.proof.chain import Budget, Exchange, judge_found, named_by
+from reconciler.proof.budget import Budget, Reservation
+from reconciler.proof.chain import Exchange, judge_found, named_by, reserve, settle
 from reconciler.proof.clock import Clock
-from reconciler.proof.judge import Intended, Policy, Verdict
+from reconciler.proof.judge import TEMPORARY, Intended, Policy, Verdict
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
 from reconciler.proof.record import intended_json
@@ -166,10 +167,11 @@ class AccountProver:
         )
         correlation: list[str] = []
         finders: list[Attribution] = []
+        reserved: list[Reservation] = []
 
         async def serve() -> tuple[Verdict, Exchange]:
             finders.append(await attribution(self.driver, self.clock, intended.key_id, _nobody_else))
-            return await self._served(intended, quarantine, correlation, delays_s)
+            return await self._served(intended, quarantine, correlation, reserved, delays_s)
 
         proof = await self._link(proof, Link.SERVED, serve)
         if proof.broken is not None:
@@ -182,31 +184,37 @@ class AccountProver:
             return judge_found(intended, correlation_id, found[0], {"correlationId": correlation_id})
 
         proof = await self._link(replace(proof, correlation_id=correlation_id), Link.PROVED, ask)
+        settle(self.budget, reserved[-1], found)
         return named_by(proof, intended, found)
 
     async def _served(
-        self, intended: Intended, quarantine: Quarantine, correlation: list[str], delays_s: Sequence[float]
+        self,
+        intended: Intended,
+        quarantine: Quarantine,
+        correlation: list[str],
+        reserved: list[Reservation],
+        delays_s: Sequence[float],
     ) -> tuple[Verdict, Exchange]:
         asked = {
             "endpoint": "/v1/chat/completions",
             "model": intended.shadow_model,
             "through": intended.group,
         }
-        answer = await self._send(intended, quarantine)
+        answer = await self._send(intended, quarantine, reserved)
+        if isinstance(answer, Reservation):
+            return judge.inconclusive(Reason.OVER_BUDGET, answer.refused), Exchange(asked, {})
         marked = ""
         for delay_s in delays_s:
-            if answer is None or 200 <= answer.status < 300:
+            if 200 <= answer.status < 300:
                 break
             marked = await self._marked(intended)
             if marked:
                 break
             await self.clock.sleep(delay_s)
-            answer = await self._send(intended, quarantine)
-        if answer is None:
-            verdict = judge.inconclusive(
-                Reason.OVER_BUDGET, "the Acceptance's budget allows no further probe"
-            )
-            return verdict, Exchange(asked, {})
+            again = await self._send(intended, quarantine, reserved)
+            if isinstance(again, Reservation):
+                break
+            answer = again
         found = self.driver.correlation(answer.headers, answer.body)
         exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
         if found is not None:
@@ -236,10 +244,14 @@ class AccountProver:
             "" if marks.healthy else f"the host shows status {marks.status}, {', '.join(marks.reasons)}"[:300]
         )
 
-    async def _send(self, intended: Intended, quarantine: Quarantine) -> ProbeAnswer | None:
-        """Send one probe; None when the budget does not allow it."""
-        if not self.budget.reserve(intended.key, tokens=intended.policy.max_tokens):
-            return None
+    async def _send(
+        self, intended: Intended, quarantine: Quarantine, reserved: list[Reservation]
+    ) -> ProbeAnswer | Reservation:
+        """Send one probe; return the refused reservation when the budget does not allow it."""
+        reservation = reserve(self.budget, intended)
+        if reservation.refused:
+            return reservation
+        reserved.append(reservation)
         return await self.sender.chat(
             self.data_endpoint,
             model=intended.shadow_model,
@@ -291,4 +303,4 @@ def temporary_name(account: str) -> str:
 
 def label(account: str) -> str:
     """Return what an account's temporary group is called in canonical fields and references."""
-    return f"quarantine/{account}"
+    return f"{TEMPORARY}{account}"

@@ -11,28 +11,22 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from reconciler.errors import RemoteError
 from reconciler.hosts.contract import AccountMarks, HostDriver
 from reconciler.plane.client import ControlPlaneClient
 from reconciler.proof import judge
 from reconciler.proof.attribution import Attributed, Attribution, attribution
+from reconciler.proof.budget import Budget, Reservation
 from reconciler.proof.clock import Clock
 from reconciler.proof.judge import Intended, Verdict
-from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
-from reconciler.proof.probe import ProbeSender, nonce, token_header
+from reconciler.proof.model import Grade, Link, LinkResult, PathProof, Reason, Status
+from reconciler.proof.probe import PROMPT_TOKENS, ProbeSender, nonce, token_header
 from reconciler.proof.record import describe_row, intended_json
 
 RETRY_DELAYS_S = (0.5, 2.0)
 """Waits before a negative probe is repeated. Source: sub2api's group membership takes one to two seconds."""
-
-
-class Budget(Protocol):
-    """Reserves the cost of a probe before it is sent."""
-
-    def reserve(self, path: PathKey, *, tokens: int) -> bool:
-        """Return False when the budget does not allow one more request of at most `tokens` tokens."""
 
 
 @dataclass(frozen=True)
@@ -146,35 +140,44 @@ class Prover:
         except RemoteError as error:
             verdict = judge.inconclusive(Reason.USAGE_UNREADABLE, str(error)[:300])
             return proof.with_link(_result(Link.PROVED, verdict, self.clock.now()))
-        attempt = await self._serve_once(intended, proof, f"{namespace}-0")
+        reserved: list[Reservation] = []
+        attempt = await self._serve_once(intended, proof, f"{namespace}-0", reserved)
         asked.add(attempt.request_id or "")
         for number, delay_s in enumerate(self.retry_delays_s, start=1):
             if not _worth_retrying(attempt):
                 break
             await self.clock.sleep(delay_s)
-            attempt = await self._serve_once(intended, proof, f"{namespace}-{number}")
+            again = await self._serve_once(intended, proof, f"{namespace}-{number}", reserved)
+            if _served_reason(again) is Reason.OVER_BUDGET:
+                # What came back before is worth more than that it could not be asked again.
+                break
+            attempt = again
             asked.add(attempt.request_id or "")
         if attempt.broken is None:
-            attempt = await self._proved(intended, attempt, rows)
+            attempt = await self._proved(intended, attempt, rows, reserved[-1])
             if attempt.usage_log_id is not None:
                 self._settled.update(asked)
         return replace(attempt, links=(*attempt.links, *await self._marks_link(intended, before)))
 
-    async def _serve_once(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
-        attempt = await self._link(proof, Link.SERVED, lambda: self._served(intended, namespace))
+    async def _serve_once(
+        self, intended: Intended, proof: PathProof, namespace: str, reserved: list[Reservation]
+    ) -> PathProof:
+        attempt = await self._link(proof, Link.SERVED, lambda: self._served(intended, namespace, reserved))
         served = attempt.link(Link.SERVED)
         answered = served.answered if served else {}
         return replace(
             attempt, request_id=answered.get("requestId"), correlation_id=answered.get("correlationId")
         )
 
-    async def _served(self, intended: Intended, namespace: str) -> tuple[Verdict, Exchange]:
+    async def _served(
+        self, intended: Intended, namespace: str, reserved: list[Reservation]
+    ) -> tuple[Verdict, Exchange]:
         if intended.managed_key is None:
             return judge.broken(Reason.NO_MANAGED_KEY, "no ManagedKey reaches this path"), Exchange()
-        if not self.budget.reserve(intended.key, tokens=intended.policy.max_tokens):
-            return judge.inconclusive(
-                Reason.OVER_BUDGET, "the Acceptance's budget allows no further probe"
-            ), Exchange()
+        reservation = reserve(self.budget, intended)
+        if reservation.refused:
+            return judge.inconclusive(Reason.OVER_BUDGET, reservation.refused), Exchange()
+        reserved.append(reservation)
         token = await self.plane.mint(
             managed_key=intended.managed_key,
             revision=intended.revision,
@@ -205,7 +208,9 @@ class Prover:
         }
         return judge.judge_decision(intended, answer.status, row), Exchange(asked, answered)
 
-    async def _proved(self, intended: Intended, proof: PathProof, rows: Attribution) -> PathProof:
+    async def _proved(
+        self, intended: Intended, proof: PathProof, rows: Attribution, reservation: Reservation
+    ) -> PathProof:
         found: list[Attributed] = []
 
         async def ask() -> tuple[Verdict, Exchange]:
@@ -213,7 +218,9 @@ class Prover:
             asked = {"correlationId": proof.correlation_id, "deadlineSeconds": intended.policy.deadline_s}
             return judge_found(intended, proof.correlation_id, found[0], asked)
 
-        return named_by(await self._link(proof, Link.PROVED, ask), intended, found)
+        proof = await self._link(proof, Link.PROVED, ask)
+        settle(self.budget, reservation, found)
+        return named_by(proof, intended, found)
 
     async def _marks(self, intended: Intended) -> dict[str, AccountMarks]:
         driver = self.drivers[intended.host]
@@ -285,13 +292,34 @@ def named_by(proof: PathProof, intended: Intended, found: Sequence[Attributed]) 
     )
 
 
+def reserve(budget: Budget, intended: Intended) -> Reservation:
+    """Reserve one probe of a path: its own words, and the longest answer that it asks for."""
+    return budget.reserve(
+        intended.key,
+        host=intended.host,
+        model=intended.shadow_model,
+        tokens=PROMPT_TOKENS + intended.policy.max_tokens,
+    )
+
+
+def settle(budget: Budget, reservation: Reservation, found: Sequence[Attributed]) -> None:
+    """Count what a probe did cost, where one row alone is its own."""
+    rows = found[0].rows if found else ()
+    if len(rows) == 1:
+        budget.settle(reservation, rows[0])
+
+
 def _worth_retrying(proof: PathProof) -> bool:
-    served = proof.link(Link.SERVED)
-    return served is not None and served.reason in {
+    return _served_reason(proof) in {
         Reason.UPSTREAM_REFUSED,
         Reason.GATEWAY_UNREACHABLE,
         Reason.FAILED_OVER,
     }
+
+
+def _served_reason(proof: PathProof) -> Reason | None:
+    served = proof.link(Link.SERVED)
+    return served.reason if served else None
 
 
 def _without_trace(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Degraded besides, for a failed account of a group that still serves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 from reconciler.manifest import (
     Acceptance,
     ControlPlane,
+    ManagedKey,
     ManifestSet,
     ProviderAccount,
     Resource,
@@ -22,10 +23,11 @@ from reconciler.manifest import (
     ShadowHost,
 )
 from reconciler.proof.drills.model import ADVICE as DRILL_ADVICE
-from reconciler.proof.drills.model import DRILLS, DrillResult
+from reconciler.proof.drills.model import DRILLS, PER_KEY, DrillKey, DrillResult
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import ADVICE, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
 from reconciler.proof.scope import Scope
+from reconciler.state.model import Spent
 
 Truth = Literal["True", "False", "Unknown"]
 ManifestKey = tuple[str, str]
@@ -59,6 +61,8 @@ class Facts:
     """The drills that each path's Acceptances ask for."""
     drills: Sequence[DrillResult] = ()
     """The newest result of every drill."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """What each Acceptance has reserved of today's budget."""
 
 
 def conditions(facts: Facts) -> dict[ManifestKey, list[Condition]]:
@@ -77,6 +81,9 @@ def ready(found: Sequence[Condition]) -> Condition:
     """Return the Ready condition."""
     return next(condition for condition in found if condition.type == "Ready")
 
+
+BESIDE_READY = frozenset({"Degraded", "WithinBudget"})
+"""Conditions that tell something worth knowing and do not decide on Ready."""
 
 OUT_OF_SCOPE = frozenset({"Suspended", "Disabled", "Unreferenced"})
 """Ready reasons that are outside the exit code: nobody asked for a proof."""
@@ -98,11 +105,11 @@ def _of(resource: Resource, facts: Facts) -> list[Condition]:
         rest = [
             _over("Resolved", (Link.RUNTIME, Link.RESOLVED), paths, facts),
             _over("Served", (Link.SERVED,), paths, facts),
-            _proved(paths, facts, policy),
+            _own_name(resource, facts) or _proved(paths, facts, policy),
         ]
     clean = _over("Clean", (Link.CLEAN,), paths, facts) if paths else Condition("Clean", "True", "Clean")
     result = [_accepted(), programmed, *rest]
-    drilled = _drilled(paths, facts)
+    drilled = _drilled(resource, paths, facts, policy)
     if drilled is not None:
         result.append(drilled)
     held = facts.held_back.get(key)
@@ -122,7 +129,8 @@ def _idle(resource: Resource, facts: Facts) -> tuple[str, str] | None:
     if resource.suspended:
         return "Suspended", "suspended by its annotation"
     if isinstance(resource, Route) and not facts.scope.enabled(resource.name):
-        return "Disabled", "the route is not enabled"
+        by = facts.scope.suspended_by(resource)
+        return ("Suspended", f"{by.KIND}/{by.name} is suspended") if by else ("Disabled", "the route is not enabled")
     if isinstance(resource, ControlPlane | ShadowHost | ProviderAccount):
         return None
     if not paths_of(resource, facts):
@@ -188,11 +196,8 @@ def _sentence(path: PathKey, result: LinkResult) -> str:
 
 def describe(path: PathKey) -> str:
     """Return a path in words."""
-    return (
-        f"route {path.route}, model {path.model}"
-        if path.route
-        else f"account {path.account}, model {path.model}"
-    )
+    what = f"route {path.route}" if path.route else f"account {path.account}"
+    return f"key {path.key}, " * bool(path.key) + f"{what}, model {path.model}"
 
 
 def _proved(paths: Sequence[PathKey], facts: Facts, policy: Policy) -> Condition:
@@ -227,21 +232,31 @@ def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) 
     return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
 
 
-def _drilled(paths: Sequence[PathKey], facts: Facts) -> Condition | None:
+def _own_name(resource: Resource, facts: Facts) -> Condition | None:
+    """Return what is wrong when a managed key's own path was last proved in the name of another key; else None."""
+    if not isinstance(resource, ManagedKey):
+        return None
+    for group, path in sorted(facts.scope.own_paths(resource.name).items()):
+        proof = facts.proofs.get(path)
+        name = (proof.intended or {}).get("managedKey") if proof else None
+        if name not in (None, resource.name):
+            message = f"{describe(path)} was last proved in the name of {name}; run verify"
+            return Condition("Proved", "Unknown", "NotTried", f"logical group {group}: {message}")
+    return None
+
+
+def _drilled(
+    resource: Resource, paths: Sequence[PathKey], facts: Facts, policy: Policy
+) -> Condition | None:
     """Return the condition that the demanded drills make over some paths; None when none is demanded."""
-    wanted = {
-        (drill, path.model, facts.scope.logical_group_of(path))
-        for path in paths
-        if path.route
-        for drill in facts.demanded.get(path, frozenset()) & frozenset(DRILLS)
-    }
+    wanted = sorted({each for path in paths if path.route for each in _demanded(resource, path, facts)})
     if not wanted:
         return None
-    known = {(each.key.drill, each.key.model, each.key.logical_group): each for each in facts.drills}
+    known = {_drill_of(each.key): each for each in facts.drills}
     unknown: Condition | None = None
-    for drill, model, group in sorted(wanted):
-        what = f"drill {drill} of {group}/{model}"
-        found = known.get((drill, model, group))
+    for drill, group, name in wanted:
+        found = known.get((drill, group, name))
+        what = f"drill {drill} of {f'{group}/{name}' if group else f'key {name}'}"
         if found is None or found.status is Status.INCONCLUSIVE:
             message = f"{what}: {found.message}" if found else f"{what} has not run yet"
             unknown = unknown or Condition(
@@ -250,7 +265,24 @@ def _drilled(paths: Sequence[PathKey], facts: Facts) -> Condition | None:
         elif found.status is Status.BROKEN:
             advice = DRILL_ADVICE.get(found.reason, "")
             return Condition("Drilled", "False", found.reason.value, f"{what}: {found.message}; {advice}")
+        elif (facts.now - found.at).total_seconds() > policy.freshness_s:
+            unknown = unknown or Condition("Drilled", "Unknown", "Stale", f"{what} is too old; run verify")
     return unknown or Condition("Drilled", "True", "Drilled")
+
+
+def _demanded(resource: Resource, path: PathKey, facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yield the drills that a path's Acceptances ask for: (drill, logical group, model), or ("models", "", key)."""
+    for drill in facts.demanded.get(path._replace(key=""), frozenset()) & frozenset(DRILLS):
+        if drill not in PER_KEY:
+            yield drill, facts.scope.logical_group_of(path), path.model
+        elif isinstance(resource, ManagedKey):
+            yield drill, "", resource.name
+        else:
+            yield from ((drill, "", key) for key in facts.scope.keys_of(path))
+
+
+def _drill_of(key: DrillKey) -> tuple[str, str, str]:
+    return key.drill, key.logical_group, key.model or key.subject
 
 
 def _degraded(group: ShadowGroup, facts: Facts, *, serves: bool) -> Condition:
@@ -271,7 +303,7 @@ def _degraded(group: ShadowGroup, facts: Facts, *, serves: bool) -> Condition:
 def _ready(found: Sequence[Condition]) -> Condition:
     for truth in ("False", "Unknown"):
         for condition in found:
-            if condition.status == truth and condition.type != "Degraded":
+            if condition.status == truth and condition.type not in BESIDE_READY:
                 return Condition("Ready", truth, condition.reason, condition.message)
     return Condition("Ready", "True", "Ready", "every link of the proof holds")
 
@@ -294,5 +326,27 @@ def _of_acceptance(
     return [
         _accepted(),
         *(Condition(name, worst.status, worst.reason, worst.message) for name in names),
+        _within_budget(acceptance, facts),
         worst,
     ]
+
+
+def _within_budget(acceptance: Acceptance, facts: Facts) -> Condition:
+    """Return what proving has cost today, and False when a probe could not be sent for it."""
+    budget, spent = acceptance.spec.budget, facts.spent.get(acceptance.name, Spent())
+    money = "unknown" if spent.usd is None else f"{spent.usd:.6f}"
+    ceiling = "" if budget.max_usd is None else f" of {budget.max_usd:g}"
+    said = (
+        f"reserved today: {spent.requests} of {budget.max_requests} requests, "
+        f"{spent.tokens} of {budget.max_tokens} tokens, {money}{ceiling} USD"
+    )
+    refused = any(
+        result.reason is Reason.OVER_BUDGET
+        for path in facts.scope.of(acceptance)
+        if (proof := facts.proofs.get(path)) is not None
+        for result in proof.links
+    )
+    if refused:
+        advice = ADVICE[Reason.OVER_BUDGET]
+        return Condition("WithinBudget", "False", Reason.OVER_BUDGET.value, f"{said}; {advice}")
+    return Condition("WithinBudget", "True", "WithinBudget", said)

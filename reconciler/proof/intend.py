@@ -11,8 +11,8 @@ from reconciler.plan.model import ObservedObject, PlaneObservation, host_plane
 from reconciler.proof import judge
 from reconciler.proof.judge import Intended, Policy, Verdict
 from reconciler.proof.model import PathKey, Reason
-from reconciler.routing.config import Configuration, Route, parse
-from reconciler.routing.resolve import ordered_routes
+from reconciler.routing.config import Configuration, ManagedKey, Route, parse
+from reconciler.routing.resolve import group_for, ordered_routes
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ class UnderTest:
     """(name, version) of every value that the gateway holds."""
     key_ids: Mapping[str, str]
     """GatewayKey name -> the host's id, for keys that we made."""
+    stand_ins: Mapping[PathKey, str | None] = field(default_factory=dict)
+    """Path -> the managed key in whose name it is best proved (`scope.stand_in`)."""
 
 
 def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[PathKey, Policy]) -> list[Intended]:
@@ -133,7 +135,7 @@ def _intend(
 ) -> Intended:
     configuration = known.configuration
     route = known.routes.get(path.route)
-    binding = known.bindings.get(path)
+    binding = known.bindings.get(path._replace(key=""))
     group_name = binding.spec.logical_group if binding else ""
     ordered = ordered_routes(configuration, group_name, path.model)
     chosen = next((each for each in ordered if each.route == path.route), None)
@@ -145,7 +147,7 @@ def _intend(
         revision=under_test.revision,
         logical_group=group_name,
         public_model=path.model,
-        managed_key=_managed_key(configuration, group_name, path.model),
+        managed_key=_managed_key(configuration, group_name, path, under_test.stand_ins.get(path)),
         host=route.shadow_host if route else "",
         group=route.shadow_group if route else "",
         group_id=route.shadow_group_id if route else "",
@@ -168,16 +170,19 @@ def _intend(
     )
 
 
-def _managed_key(configuration: Configuration, logical_group: str, public_model: str) -> str | None:
-    """Return the first key whose requests for the model go to this logical group, or None."""
-    bound = {(each.logical_group, each.public_model) for each in configuration.model_bindings}
-    for key in configuration.managed_keys:
-        if key.limits.models is not None and public_model not in key.limits.models:
-            continue
-        serving = next((group for group in key.logical_groups if (group, public_model) in bound), None)
-        if serving == logical_group:
-            return key.name
-    return None
+def _managed_key(configuration: Configuration, group: str, path: PathKey, preferred: str | None) -> str | None:
+    """Return the key that the probe borrows the rights of: the path's own, the preferred one, else any that may."""
+    index = configuration.index
+
+    def may(key: ManagedKey | None) -> bool:
+        if key is None or (key.limits.models is not None and path.model not in key.limits.models):
+            return False
+        return group_for(index, key, path.model) == group
+
+    if path.key or may(index.keys.get(preferred or "")):
+        name = path.key or preferred
+        return name if may(index.keys.get(name or "")) else None
+    return next((key.name for key in configuration.managed_keys if may(key)), None)
 
 
 def _configured(

@@ -12,6 +12,10 @@ from reconciler.manifest.acceptance import AcceptanceSpec
 from reconciler.proof.model import Grade, PathKey, Reason, Status, at_least
 
 
+TEMPORARY = "quarantine/"
+"""How a temporary group of ours is called in canonical fields."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What proof is demanded; times in seconds."""
@@ -207,6 +211,17 @@ def judge_usage(intended: Intended, rows: Sequence[UsageRow]) -> Verdict:
             f"model {row.upstream_model!r} was sent upstream, not {intended.shadow_model!r}",
         )
     return Verdict(Status.HOLDS, Reason.OK, _note(row, intended))
+
+
+def judge_bindings(before: Sequence[str], after: Sequence[str]) -> Verdict:
+    """Judge which groups an account serves before its proof and after: the same, ours for the proof gone."""
+    left = [name for name in after if name.startswith(TEMPORARY)]
+    if left:
+        return broken(Reason.LEFT_BEHIND, f"the account still serves {', '.join(left)}"[:300])
+    if sorted(name for name in before if not name.startswith(TEMPORARY)) != sorted(after):
+        said = f"it served {', '.join(before) or 'none'} before, and {', '.join(after) or 'none'} after"
+        return inconclusive(Reason.BINDINGS_CHANGED, said[:300])
+    return HOLDS
 
 
 def _note(row: UsageRow, intended: Intended) -> str:

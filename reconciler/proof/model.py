@@ -91,6 +91,7 @@ class Reason(StrEnum):
     # clean
     LEFT_BEHIND = "LeftBehind"
     ACCOUNT_MARKED = "AccountMarked"
+    BINDINGS_CHANGED = "BindingsChanged"
 
 
 DISPROVED = frozenset({Reason.WRONG_GROUP, Reason.WRONG_ACCOUNT, Reason.WRONG_MODEL, Reason.WRONG_KEY})
@@ -127,6 +128,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SEVERAL_ROWS: "more than one usage row names this request; look at the host's usage log",
     Reason.GRADE_TOO_LOW: "the driver cannot give the demanded grade; lower minimumGrade or use another driver",
     Reason.LEFT_BEHIND: "something temporary is still there; the next run removes it",
+    Reason.BINDINGS_CHANGED: "somebody else changed the account's groups while it was probed; run verify again",
     Reason.ACCOUNT_MARKED: "the host has taken the account out of service: look at its upstream and credential",
 }
 
@@ -158,11 +160,15 @@ class LinkResult:
 
 
 class PathKey(NamedTuple):
-    """What is proved: a route for a public model, or (with `route` empty) an account for a shadow model."""
+    """What is proved: a route for a public model, or (with `route` empty) an account for a shadow model.
+
+    `key` is set for a path that is proved once more, in the name of that managed key; otherwise any key will do.
+    """
 
     route: str
     model: str
     account: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,6 +225,7 @@ class PathProof:
             "route": self.key.route or None,
             "publicModel": self.key.model if self.key.route else None,
             "subject": self.key.account or None,
+            "managedKey": self.key.key or None,
             "intendedModel": self.key.model,
             "grade": self.grade.value,
             "revision": self.revision,
@@ -237,7 +244,9 @@ class PathProof:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> PathProof:
         """Return the proof that `to_json` wrote."""
-        key = PathKey(body["route"] or "", body["intendedModel"], body["subject"] or "")
+        key = PathKey(
+            body["route"] or "", body["intendedModel"], body["subject"] or "", body.get("managedKey") or ""
+        )
         return cls(
             key=key,
             links=tuple(_link_from(link) for link in body["links"]),

@@ -10,6 +10,8 @@ import httpx
 
 PROBE_USER_AGENT = "reconciler-probe"
 """Stored by hosts beside the usage row: a second, harmless tag."""
+PROMPT_TOKENS = 32
+"""Most tokens that a probe's own words come to, the protocol's few around them included: reserved with its answer's."""
 
 
 @dataclass(frozen=True)

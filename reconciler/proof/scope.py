@@ -48,8 +48,16 @@ class Scope:
     def _may_serve(self, route: Route) -> bool:
         group = self.manifests.get(LogicalGroup, route.spec.logical_group)
         wanted = group.spec.route_defaults.enabled if route.spec.enabled is None else route.spec.enabled
-        pool = self.manifests.get(ShadowGroup, route.spec.shadow_group)
-        return wanted and not (route.suspended or group.suspended or pool.suspended)
+        return wanted and self.suspended_by(route) is None
+
+    def suspended_by(self, route: Route) -> Resource | None:
+        """Return the manifest whose suspension takes a route out: itself, its logical group or its shadow group."""
+        parts: tuple[Resource, ...] = (
+            route,
+            self.manifests.get(LogicalGroup, route.spec.logical_group),
+            self.manifests.get(ShadowGroup, route.spec.shadow_group),
+        )
+        return next((part for part in parts if part.suspended), None)
 
     def all_routes(self) -> list[PathKey]:
         """Return every enabled (route, public model), sorted."""
@@ -123,10 +131,61 @@ class Scope:
         return self.of_routes(self._route_names.get(("logical", name), ()))
 
     def of_managed_key(self, name: str) -> list[PathKey]:
-        key = self.manifests.get(ManagedKey, name)
-        paths = [path for group in key.spec.logical_groups for path in self.of_logical_group(group)]
-        allowed = key.spec.limits.models
-        return [path for path in paths if allowed is None or path.model in allowed]
+        """Return every path that a key may use, and those that are proved in its own name."""
+        shared = [path for path in self._routes if name in self.keys_of(path)]
+        return sorted({*shared, *self.own_paths(name).values()})
+
+    def keys_of(self, path: PathKey) -> tuple[str, ...]:
+        """Return the managed keys whose requests for a route's model go to its logical group, sorted."""
+        return self._keys.get((self.logical_group_of(path), path.model), ())
+
+    @cached_property
+    def _keys(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """(logical group, public model) -> managed keys; a key goes to the first of its groups that binds a model."""
+        bound: dict[str, set[str]] = {}
+        for binding in self.manifests.of(ModelBinding):
+            bound.setdefault(binding.spec.public_model, set()).add(binding.spec.logical_group)
+        found: dict[tuple[str, str], list[str]] = {}
+        for key in sorted(self.manifests.of(ManagedKey), key=lambda each: each.name):
+            models = bound if key.spec.limits.models is None else bound.keys() & set(key.spec.limits.models)
+            for model in () if key.suspended else models:
+                group = next((each for each in key.spec.logical_groups if each in bound[model]), None)
+                if group is not None:
+                    found.setdefault((group, model), []).append(key.name)
+        return {where: tuple(names) for where, names in found.items()}
+
+    def stand_in(self, path: PathKey) -> str | None:
+        """Return the managed key in whose name a route's path is proved: its own, else the first that may use it."""
+        return path.key or next(iter(self.keys_of(path)), None)
+
+    def own_paths(self, name: str) -> dict[str, PathKey]:
+        """Return logical group -> the one path there that is proved in the name of a managed key.
+
+        For the first key of a path it is the path itself; for every other key the path is proved once more. So a key
+        costs at most one probe per logical group, however many routes there are.
+        """
+        return self._own_paths.get(name, {})
+
+    @cached_property
+    def _own_paths(self) -> dict[str, dict[str, PathKey]]:
+        found: dict[str, dict[str, PathKey]] = {}
+        for path in self._routes:
+            group = self.logical_group_of(path)
+            for place, name in enumerate(self.keys_of(path)):
+                known = found.setdefault(name, {})
+                if place == 0 and known.get(group, path._replace(key=name)).key:
+                    known[group] = path
+                known.setdefault(group, path._replace(key=name))
+        return found
+
+    def all_keys(self) -> list[PathKey]:
+        """Return the paths that are proved once more, in the name of a key, sorted."""
+        own = (path for paths in self._own_paths.values() for path in paths.values())
+        return sorted(path for path in own if path.key)
+
+    def everything(self) -> list[PathKey]:
+        """Return all paths: routes, those in the name of keys, and accounts."""
+        return [*self._routes, *self.all_keys(), *self._accounts]
 
     def of_account(self, name: str) -> list[PathKey]:
         return list(self._by_account.get(name, ()))
@@ -176,7 +235,7 @@ class Scope:
         return [
             acceptance
             for acceptance in self.manifests.of(Acceptance)
-            if not acceptance.suspended and path in self._covered(acceptance.name)
+            if not acceptance.suspended and self._covers(acceptance.name, path)
         ]
 
     def path_policy(self, path: PathKey, default: Policy) -> Policy:
@@ -196,6 +255,11 @@ class Scope:
 
     def _host_of_account(self, name: str) -> str:
         return self.manifests.get(ProviderAccount, name).spec.host
+
+    def _covers(self, acceptance: str, path: PathKey) -> bool:
+        covered = self._covered(acceptance)
+        # A path in the name of a key falls under what its route does; the key's own Acceptances name it themselves.
+        return path in covered or (bool(path.key) and path._replace(key="") in covered)
 
     def _covered(self, acceptance: str) -> frozenset[PathKey]:
         if acceptance not in self._paths_of_acceptance:

@@ -102,6 +102,44 @@ class Spent:
 
     requests: int = 0
     tokens: int = 0
+    micro_usd: int = 0
+    """Millionths of a dollar of those requests whose cost is known."""
+    unpriced: int = 0
+    """Requests whose cost is not known."""
+
+    @property
+    def usd(self) -> float | None:
+        """Return what the day has cost; None when that is not known."""
+        return None if self.unpriced else self.micro_usd / 1_000_000
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What an Acceptance may cost on one UTC day; None is no ceiling."""
+
+    acceptance: str
+    requests: int
+    tokens: int
+    micro_usd: int | None = None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What is to be reserved; `micro_usd` None when the cost is not known."""
+
+    requests: int
+    tokens: int
+    micro_usd: int | None = None
+
+
+@dataclass(frozen=True)
+class OverBudget:
+    """Which ceiling a reservation would have passed, and what was reserved before."""
+
+    acceptance: str
+    what: str
+    """requests, tokens or usd."""
+    spent: Spent
 
 
 @dataclass(frozen=True)

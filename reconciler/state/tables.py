@@ -128,7 +128,20 @@ budgets = Table(
     Column("day", String(10), primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
+    Column("micro_usd", BigInteger, nullable=False, server_default="0"),
+    Column("unpriced", BigInteger, nullable=False, server_default="0"),
 )
+"""`unpriced` counts requests whose cost is not known: as long as there is one, the day's cost is not known either."""
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("nano_usd_per_token", BigInteger, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+)
+"""What a host's own usage rows charged for a model, per token of either kind."""
 
 top_ups = Table(
     "top_ups",

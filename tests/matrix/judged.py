@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.engine.apply import Report
-from reconciler.engine.live import latest
+from reconciler.engine.proof_records import latest
 from reconciler.proof.model import PathKey, PathProof
 from tests.matrix.causes import Cause, Expected, account_paths, route_paths
 from tests.matrix.manifests import ACCOUNTS, ROUTES

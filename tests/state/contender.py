@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reconciler.plan.model import InventoryEntry, ObjectKey
 from reconciler.state import Store
+from reconciler.state.model import Ceilings, Charge
 
 COUNTER = ObjectKey("host/east", "ShadowGroup", "counter")
 FROZEN = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,7 +50,8 @@ def hold(store: Store) -> None:
 
 
 def reserve(store: Store, times: int) -> None:
-    worked = [store.reserve("smoke", date(2030, 1, 2), 1, 10, MAX_REQUESTS, 10**9) for _ in range(times)]
+    ceilings = [Ceilings("smoke", MAX_REQUESTS, 10**9)]
+    worked = [store.reserve(ceilings, date(2030, 1, 2), Charge(1, 10)) is None for _ in range(times)]
     tell(sum(worked))
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from reconciler.plane.client import ControlPlaneClient
+from reconciler.proof.budget import Budget
 from reconciler.proof.clock import Clock
-from reconciler.proof.drills.model import DrillFailed, DrillReason, DrillTarget, Step
+from reconciler.proof.drills.model import Candidate, DrillFailed, DrillReason, DrillTarget, Step
 from reconciler.proof.model import PathKey, Status
-from reconciler.proof.probe import ProbeAnswer, ProbeSender, nonce, token_header
+from reconciler.proof.probe import PROMPT_TOKENS, ProbeAnswer, ProbeSender, nonce, token_header
 
 MAX_TOKENS = 8
-
-
-class Budget(Protocol):
-    """Reserves the cost of a request before it is sent."""
-
-    def reserve(self, path: PathKey, *, tokens: int) -> bool:
-        """Return False when the budget does not allow one more request."""
 
 
 @dataclass
@@ -44,14 +38,16 @@ class Course:
         return self.target.candidates[0].route
 
     async def token(
-        self, *, unavailable: frozenset[str] = frozenset(), faults: Mapping[str, str] | None = None
+        self,
+        *,
+        unavailable: frozenset[str] = frozenset(),
+        faults: Mapping[str, str] | None = None,
+        towards: Candidate | None = None,
     ) -> str:
-        """Return a fresh token for one request."""
+        """Return a fresh token for one request, which is reserved as one `towards` a route; by default the first."""
         if self.target.managed_key is None:
             raise DrillFailed(DrillReason.NO_MANAGED_KEY, "no ManagedKey reaches this model")
-        if not self.budget.reserve(PathKey(self.first, self.target.public_model), tokens=MAX_TOKENS):
-            message = "the Acceptance's budget allows no further request"
-            raise DrillFailed(DrillReason.OVER_BUDGET, message, status=Status.INCONCLUSIVE)
+        self._reserve(towards or self.target.candidates[0])
         shortened: dict[str, Any] = {}
         if self.sticky_ttl_seconds is not None:
             shortened["sticky_ttl_seconds"] = self.sticky_ttl_seconds
@@ -68,6 +64,16 @@ class Course:
         )
         return minted.token
 
+    def _reserve(self, towards: Candidate) -> None:
+        reservation = self.budget.reserve(
+            PathKey(towards.route, towards.public_model),
+            host=towards.host,
+            model=towards.shadow_model,
+            tokens=PROMPT_TOKENS + MAX_TOKENS,
+        )
+        if reservation.refused:
+            raise DrillFailed(DrillReason.OVER_BUDGET, reservation.refused, status=Status.INCONCLUSIVE)
+
     async def send(
         self,
         said: str,
@@ -75,20 +81,27 @@ class Course:
         unavailable: frozenset[str] = frozenset(),
         faults: Mapping[str, str] | None = None,
         in_session: bool = True,
+        towards: Candidate | None = None,
     ) -> Mapping[str, Any]:
         """Send one request and return its decision row. Raises DrillFailed when there is none."""
-        token = await self.token(unavailable=unavailable, faults=faults)
+        token = await self.token(unavailable=unavailable, faults=faults, towards=towards)
         credential = {**token_header(token), **({"x-session-id": self.session} if in_session else {})}
         answer = await self.sender.chat(
             self.plane.data_endpoint,
-            model=self.target.public_model,
+            model=towards.public_model if towards else self.target.public_model,
             max_tokens=MAX_TOKENS,
             # A sticky drill repeats its words; what matters to a host is the derived session header anyway.
             word=self.session,
             credential=credential,
         )
         row = await self.row_of(answer)
-        self.note(said, status=answer.status, route=row.get("route_id"), cause=row.get("cause"))
+        self.note(
+            said,
+            request=answer.request_id,
+            status=answer.status,
+            route=row.get("route_id"),
+            cause=row.get("cause"),
+        )
         return row
 
     async def offered(self) -> frozenset[str]:
@@ -107,7 +120,7 @@ class Course:
         answer = await self.sender.chat(
             self.plane.data_endpoint, model=model, max_tokens=MAX_TOKENS, word=nonce(), credential=credential
         )
-        self.note(f"a request for {model}", status=answer.status)
+        self.note(f"a request for {model}", request=answer.request_id, status=answer.status)
         if answer.status == 0:
             raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, answer.error, status=Status.INCONCLUSIVE)
         return answer.status
@@ -125,7 +138,7 @@ class Course:
 
     def note(self, said: str, **answered: Any) -> None:
         """Record a step."""
-        self.steps.append(Step(said, answered))
+        self.steps.append(Step(said, answered, self.clock.now()))
 
     def served(self, row: Mapping[str, Any], reason: DrillReason = DrillReason.NOT_SERVED) -> str:
         """Return the route that served. Raises DrillFailed when none did."""

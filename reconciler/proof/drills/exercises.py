@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.proof.drills.course import Course
-from reconciler.proof.drills.model import DrillFailed, DrillReason
+from reconciler.proof.drills.model import DrillFailed, DrillReason, DrillTarget
 from reconciler.proof.model import Status
 
 STICKY_TTL_S = 2
@@ -107,23 +107,40 @@ async def streaming(course: Course) -> str:
 
 
 async def models(course: Course) -> str:
-    """Ask what the key may see: exactly that is offered, it answers, and nothing else does."""
+    """Ask what a key may see: exactly that is offered, each of it answers, and nothing else does."""
+    target = course.target
     offered = await course.offered()
-    missing, extra = course.target.visible - offered, offered - course.target.visible
+    missing, extra = target.visible.keys() - offered, offered - target.visible.keys()
     if missing:
         raise DrillFailed(DrillReason.MODEL_MISSING, f"not offered: {', '.join(sorted(missing))}")
     if extra:
         raise DrillFailed(
             DrillReason.MODEL_NOT_ALLOWED, f"offered though not allowed: {', '.join(sorted(extra))}"
         )
-    course.served(
-        await course.send("a model that the key may see", in_session=False), DrillReason.MODEL_MISSING
-    )
-    for hidden in sorted(course.target.hidden):
-        status = await course.status_of(hidden)
+    for model, candidate in target.visible.items():
+        row = await course.send(f"a request for {model}", in_session=False, towards=candidate)
+        course.served(row, DrillReason.MODEL_MISSING)
+    for model in sorted(target.hidden):
+        status = await course.status_of(model)
         if status < 400:
-            raise DrillFailed(DrillReason.MODEL_NOT_ALLOWED, f"{hidden} answered {status}")
-    return f"{len(offered)} models offered, {len(course.target.hidden)} others refused"
+            raise DrillFailed(DrillReason.MODEL_NOT_ALLOWED, f"{model} answered {status}")
+        if status >= 500:
+            message = f"{model}, which the key may not see, was not refused: it answered {status}"
+            raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, message, status=Status.INCONCLUSIVE)
+    return f"{len(target.visible)} models offered and answering, {len(target.hidden)} others refused"
+
+
+def requests_of(drill: str, target: DrillTarget) -> int:
+    """Return how many requests a drill that passes sends; `GET /v1/models` counts as one."""
+    if not target.candidates or target.managed_key is None:
+        return 0
+    return {
+        "sticky": (REPEATS + 2) * target.sticky,
+        "failover": (1 + REPEATS * target.sticky) * (len(target.candidates) > 1),
+        "recovery": target.failure_threshold + 2,
+        "streaming": 1,
+        "models": 1 + len(target.visible) + len(target.hidden),
+    }[drill]
 
 
 def _beside(course: Course) -> frozenset[str]:

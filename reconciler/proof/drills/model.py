@@ -12,6 +12,8 @@ from reconciler.proof.model import Status
 
 DRILLS = ("sticky", "failover", "recovery", "streaming", "models")
 """Drills of the data plane, in the order in which they run. `accounts` is the quarantine proof of every account."""
+PER_KEY = frozenset({"models"})
+"""Drills of a managed key; the others are of a public model of a logical group."""
 
 
 class DrillReason(StrEnum):
@@ -58,46 +60,62 @@ ADVICE: Mapping[DrillReason, str] = {
 
 
 class DrillKey(NamedTuple):
-    """What is drilled. `subject` is the first route, or for `models` the managed key."""
+    """What is drilled: a public model, `subject` being its first route; or, without a model, the managed key."""
 
     drill: str
     logical_group: str
     model: str
     subject: str
 
+    @property
+    def what(self) -> str:
+        """Return what is drilled, in words."""
+        return f"{self.logical_group}/{self.model}" if self.model else f"key {self.subject}"
 
-@dataclass(frozen=True)
-class Candidate:
-    """One route of a target, in the order of trial."""
+    def __str__(self) -> str:
+        return f"drill {self.drill} of {self.what}"
+
+
+class Candidate(NamedTuple):
+    """One route of a target, in the order of trial, and where its requests end."""
 
     route: str
     priority: int
+    host: str
+    shadow_model: str
+    public_model: str
 
 
 @dataclass(frozen=True)
 class DrillTarget:
-    """A public model of a logical group, as one revision has it."""
+    """A public model of a logical group, or a managed key, as one revision has it."""
 
     logical_group: str
     public_model: str
     managed_key: str | None
     revision: int
     candidates: tuple[Candidate, ...]
-    """Best first."""
+    """Best first; of a key, every route that it may use."""
     sticky: bool
     failure_threshold: int
-    visible: frozenset[str] = frozenset()
-    """Public models that `managed_key` may see, in any of its logical groups."""
+    visible: Mapping[str, Candidate] = field(default_factory=dict)
+    """Public models that the key may see, in any of its logical groups, with the best route of each."""
     hidden: frozenset[str] = frozenset()
     """Public models that exist, and that it may not."""
+
+    @property
+    def of_key(self) -> bool:
+        """True for the target of a managed key."""
+        return not self.public_model
 
 
 @dataclass(frozen=True)
 class Step:
-    """One exchange of a drill, for the record."""
+    """One exchange of a drill, for the record: what was asked, what came back, and when."""
 
     said: str
     answered: Mapping[str, Any]
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,9 @@ class DrillResult:
     message: str
     at: datetime
     steps: tuple[Step, ...] = field(default=())
+    revision: int | None = None
+    managed_key: str | None = None
+    """Whose entitlements the drill borrowed."""
 
     @property
     def passed(self) -> bool:
@@ -126,7 +147,12 @@ class DrillResult:
             "reason": self.reason.value,
             "message": self.message,
             "at": self.at.isoformat(),
-            "steps": [{"said": step.said, "answered": dict(step.answered)} for step in self.steps],
+            "revision": self.revision,
+            "managedKey": self.managed_key,
+            "steps": [
+                {"said": step.said, "at": step.at.isoformat(), "answered": dict(step.answered)}
+                for step in self.steps
+            ],
         }
 
     @classmethod
@@ -138,7 +164,12 @@ class DrillResult:
             reason=DrillReason(body["reason"]),
             message=body["message"],
             at=datetime.fromisoformat(body["at"]),
-            steps=tuple(Step(step["said"], step["answered"]) for step in body["steps"]),
+            steps=tuple(
+                Step(step["said"], step["answered"], datetime.fromisoformat(step["at"]))
+                for step in body["steps"]
+            ),
+            revision=body["revision"],
+            managed_key=body["managedKey"],
         )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from reconciler.errors import RemoteError
 from reconciler.plane.client import ControlPlaneClient
+from reconciler.proof.budget import Budget
 from reconciler.proof.clock import Clock
 from reconciler.proof.drills import exercises
-from reconciler.proof.drills.course import Budget, Course
+from reconciler.proof.drills.course import Course
 from reconciler.proof.drills.model import DRILLS, DrillFailed, DrillKey, DrillReason, DrillResult, DrillTarget
 from reconciler.proof.model import Status
 from reconciler.proof.probe import ProbeSender
@@ -70,7 +71,14 @@ class DrillRunner:
         finally:
             await self._clean(course)
         return DrillResult(
-            key_of(drill, target), status, reason, message, self.clock.now(), tuple(course.steps)
+            key=key_of(drill, target),
+            status=status,
+            reason=reason,
+            message=message,
+            at=self.clock.now(),
+            steps=tuple(course.steps),
+            revision=target.revision,
+            managed_key=target.managed_key,
         )
 
     async def _clean(self, course: Course) -> None:
@@ -84,5 +92,5 @@ class DrillRunner:
 def key_of(drill: str, target: DrillTarget) -> DrillKey:
     """Return what a drill of a target is known by."""
     first = target.candidates[0].route if target.candidates else ""
-    subject = (target.managed_key or "") if drill == "models" else first
+    subject = (target.managed_key or "") if target.of_key else first
     return DrillKey(drill, target.logical_group, target.public_model, subject)

@@ -1,63 +1,79 @@
-"""What there is to drill: every public model of a revision, and which drills its Acceptances demand. Pure."""
+"""What there is to drill: every public model and every managed key of a revision, as Acceptances demand. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.proof.drills.model import DRILLS, Candidate, DrillTarget
+from reconciler.proof.drills.model import DRILLS, PER_KEY, Candidate, DrillTarget
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey
 from reconciler.routing.config import Configuration, LogicalGroup, ManagedKey, parse
-from reconciler.routing.resolve import ordered_routes
+from reconciler.routing.resolve import group_for, ordered_routes
 
 
 def targets(document: Mapping[str, Any], revision: int) -> list[DrillTarget]:
-    """Return one target per logical group and public model of a revision, sorted."""
+    """Return one target per logical group and public model of a revision, then one per managed key, each sorted."""
     configuration = parse(document)
     groups = {group.name: group for group in configuration.logical_groups}
     models = {(binding.logical_group, binding.public_model) for binding in configuration.model_bindings}
-    return [_target(configuration, groups[group], model, revision) for group, model in sorted(models)]
+    return [
+        *(_of_model(configuration, groups[group], model, revision) for group, model in sorted(models)),
+        *(_of_key(configuration, key, revision) for key in configuration.managed_keys),
+    ]
 
 
-def _target(configuration: Configuration, group: LogicalGroup, model: str, revision: int) -> DrillTarget:
-    key = _key(configuration, group.name, model)
-    every = frozenset(binding.public_model for binding in configuration.model_bindings)
-    visible = _visible(configuration, key) if key else frozenset()
+def _of_model(configuration: Configuration, group: LogicalGroup, model: str, revision: int) -> DrillTarget:
     return DrillTarget(
         logical_group=group.name,
         public_model=model,
-        managed_key=key.name if key else None,
+        managed_key=_key(configuration, group.name, model),
         revision=revision,
-        candidates=tuple(
-            Candidate(each.route, each.priority) for each in ordered_routes(configuration, group.name, model)
-        ),
+        candidates=_candidates(configuration, group.name, model),
         sticky=group.sticky.mode != "off",
         failure_threshold=group.failover.failure_threshold,
-        visible=visible,
-        hidden=every - visible,
     )
 
 
-def _key(configuration: Configuration, group: str, model: str) -> ManagedKey | None:
+def _of_key(configuration: Configuration, key: ManagedKey, revision: int) -> DrillTarget:
+    every = frozenset(binding.public_model for binding in configuration.model_bindings)
+    seen = {model: _candidates(configuration, *where) for model, where in _reached(configuration, key).items()}
+    visible = {model: candidates for model, candidates in seen.items() if candidates}
+    return DrillTarget(
+        logical_group="",
+        public_model="",
+        managed_key=key.name,
+        revision=revision,
+        candidates=tuple(sorted({each for candidates in visible.values() for each in candidates})),
+        sticky=False,
+        failure_threshold=0,
+        visible={model: candidates[0] for model, candidates in sorted(visible.items())},
+        hidden=every - visible.keys(),
+    )
+
+
+def _reached(configuration: Configuration, key: ManagedKey) -> dict[str, tuple[str, str]]:
+    """Return public model -> (logical group, public model) of everything that a key may ask for."""
+    models = {binding.public_model for binding in configuration.model_bindings}
+    allowed = models if key.limits.models is None else models & set(key.limits.models)
+    found = ((group_for(configuration.index, key, model), model) for model in allowed)
+    return {model: (group, model) for group, model in found if group is not None}
+
+
+def _candidates(configuration: Configuration, group: str, model: str) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(each.route, each.priority, each.shadow_host, each.shadow_model, model)
+        for each in ordered_routes(configuration, group, model)
+    )
+
+
+def _key(configuration: Configuration, group: str, model: str) -> str | None:
     """Return the first key whose requests for the model go to this group."""
-    bound = {(binding.logical_group, binding.public_model) for binding in configuration.model_bindings}
     for key in configuration.managed_keys:
-        if key.limits.models is not None and model not in key.limits.models:
-            continue
-        if next((name for name in key.logical_groups if (name, model) in bound), None) == group:
-            return key
+        allowed = key.limits.models is None or model in key.limits.models
+        if allowed and group_for(configuration.index, key, model) == group:
+            return key.name
     return None
-
-
-def _visible(configuration: Configuration, key: ManagedKey) -> frozenset[str]:
-    served = {
-        (binding.logical_group, binding.public_model)
-        for binding in configuration.model_bindings
-        if ordered_routes(configuration, binding.logical_group, binding.public_model)
-    }
-    models = frozenset(model for group, model in served if group in key.logical_groups)
-    return models if key.limits.models is None else models & frozenset(key.limits.models)
 
 
 def demanded(
@@ -65,13 +81,12 @@ def demanded(
 ) -> list[tuple[str, DrillTarget]]:
     """Return the (drill, target) pairs that policies ask for.
 
-    A drill of a public model is demanded when the policy of any of its paths names the drill.
+    A drill is demanded when the policy of any path of its target names it.
     """
     wanted: list[tuple[str, DrillTarget]] = []
     for target in found:
-        policies = [
-            policy_of(PathKey(candidate.route, target.public_model)) for candidate in target.candidates
-        ]
+        policies = [policy_of(PathKey(each.route, each.public_model)) for each in target.candidates]
         drills = frozenset().union(*(policy.drills for policy in policies)) if policies else frozenset()
-        wanted += [(drill, target) for drill in DRILLS if drill in drills]
+        own = PER_KEY if target.of_key else frozenset(DRILLS) - PER_KEY
+        wanted += [(drill, target) for drill in DRILLS if drill in drills & own]
     return wanted

@@ -259,12 +259,12 @@ def _sign(link: Link, result: LinkResult | None) -> Html:
 def _drills(report: ProofReport) -> Child:
     if not report.drills:
         return None
-    words = ("drill", "logical group / model", "", "what happened", "when")
+    words = ("drill", "of", "", "what happened", "when")
     rows = [
         el(
             "tr",
             el("td", each.key.drill),
-            el("td", f"{each.key.logical_group} / {each.key.model}"),
+            el("td", each.key.what),
             el(
                 "td",
                 el("span", SIGNS[each.status], class_=each.status.value, title=each.status.value),

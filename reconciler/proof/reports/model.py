@@ -134,9 +134,10 @@ def gather(
     """Return the report of these statuses. `evidence` has ids by path and the time of the proof."""
     chains = [_chain(proof, evidence or {}, now) for proof in _proofs(statuses)]
     choices = _choices(chain for chain in chains if chain.proof.key.route)
-    models = {(choice.logical_group, choice.public_model) for choice in choices}
+    known = {(choice.logical_group, choice.public_model) for choice in choices}
+    known |= {("", each.name) for each in statuses if each.kind == "ManagedKey"}
     exercised = sorted(
-        (each for each in drills if (each.key.logical_group, each.key.model) in models),
+        (each for each in drills if (each.key.logical_group, each.key.model or each.key.subject) in known),
         key=lambda each: each.key,
     )
     judged = [each for each in statuses if _ready(each).reason not in OUT_OF_SCOPE]
@@ -225,8 +226,7 @@ def _of_chain(chain: Chain) -> Trouble:
 
 def _of_drill(drill: DrillResult) -> Trouble:
     state = State.BROKEN if drill.status is Status.BROKEN else State.INCONCLUSIVE
-    subject = f"drill {drill.key.drill} of {drill.key.logical_group}/{drill.key.model}"
-    return Trouble(state, subject, drill.reason.value, drill.message, DRILL_ADVICE.get(drill.reason, ""))
+    return Trouble(state, str(drill.key), drill.reason.value, drill.message, DRILL_ADVICE.get(drill.reason, ""))
 
 
 def _is_told(status: ManifestStatus, told: set[str], spoilt: set[PathKey]) -> bool:

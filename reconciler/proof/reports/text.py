@@ -50,7 +50,7 @@ def _lines(report: ProofReport) -> Iterator[str]:
         yield ""
         yield "drills"
     for drill in report.drills:
-        what = f"{drill.key.drill} {drill.key.logical_group}/{drill.key.model}"
+        what = f"{drill.key.drill} {drill.key.what}"
         yield f"  {SIGNS[drill.status]}  {safe(what):<40} {safe(drill.message, 120)}".rstrip()
     yield ""
     yield "links: configured, runtime, resolved, served, proved, clean; + holds, X broken, ? inconclusive, . not tried"

@@ -1,0 +1,82 @@
+"""Proofs and drills as the store keeps them, side by side: the newest of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from reconciler.engine.workspace import Workspace
+from reconciler.proof.drills.model import DrillKey, DrillResult
+from reconciler.proof.judge import Policy
+from reconciler.proof.model import PathKey, PathProof
+from reconciler.proof.scope import Scope
+from reconciler.state.model import ProofRecord
+from reconciler.state.store import Store
+
+KEY_PREFIX = "key:"
+"""Marks the records of paths that were proved in the name of a managed key; no account is called so."""
+DRILL_PREFIX = "drill:"
+"""Marks the records of drills among the proofs; no account is called so."""
+
+
+def record_of(proof: PathProof, now: datetime) -> ProofRecord:
+    """Return the proof as the store keeps it."""
+    return ProofRecord(
+        route=proof.key.route or None,
+        public_model=proof.key.model,
+        account=f"{KEY_PREFIX}{proof.key.key}" if proof.key.key else proof.key.account or None,
+        observed_at=proof.observed_at or now,
+        body=proof.to_json(),
+    )
+
+
+def latest(workspace: Workspace) -> dict[PathKey, PathProof]:
+    """Return the newest proof of every path, from the store."""
+    found = (
+        PathProof.from_json(record.body)
+        for record in workspace.store.latest_proofs()
+        if not (record.account or "").startswith(DRILL_PREFIX)
+    )
+    return {proof.key: proof for proof in found}
+
+
+def record_of_drill(result: DrillResult) -> ProofRecord:
+    """Return what a drill came to, as the store keeps it."""
+    key = result.key
+    return ProofRecord(
+        route=key.subject,
+        public_model=key.model,
+        account=f"{DRILL_PREFIX}{key.drill}:{key.logical_group}",
+        observed_at=result.at,
+        body=result.to_json(),
+    )
+
+
+def latest_drills(store: Store) -> dict[DrillKey, DrillResult]:
+    """Return the newest result of every drill, from the store."""
+    found = (
+        DrillResult.from_json(record.body)
+        for record in store.latest_proofs()
+        if (record.account or "").startswith(DRILL_PREFIX)
+    )
+    return {result.key: result for result in found}
+
+
+def stale(workspace: Workspace, scope: Scope, policy_of: Callable[[PathKey], Policy]) -> list[PathKey]:
+    """Return the paths without a proof that holds, is fresh, and was made in the name that it should be."""
+    known, now = latest(workspace), workspace.clock.now()
+    return [path for path in scope.everything() if not _current(path, known.get(path), scope, policy_of, now)]
+
+
+def _current(
+    path: PathKey,
+    proof: PathProof | None,
+    scope: Scope,
+    policy_of: Callable[[PathKey], Policy],
+    now: datetime,
+) -> bool:
+    if proof is None or not proof.holds or proof.observed_at is None:
+        return False
+    if path.route and (proof.intended or {}).get("managedKey") != scope.stand_in(path):
+        return False
+    return (now - proof.observed_at).total_seconds() <= policy_of(path).freshness_s
