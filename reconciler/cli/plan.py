@@ -86,12 +86,8 @@ def show_plan(planned: Planned, output: str) -> None:
     if output == "json":
         sys.stdout.buffer.write(to_json(planned.plan, planned.refusals, planned.proving))
         sys.stdout.buffer.flush()
-    elif output == "markdown":
-        click.echo(to_markdown(planned.plan, planned.refusals), nl=False)
-    else:
-        click.echo(to_text(planned.plan, planned.refusals), nl=False)
-        cost = planned.proving
-        if cost is not None and cost.requests:
-            click.echo(
-                f"\nProving it sends {cost.requests} probes of at most {cost.tokens} tokens in all; cost unknown."
-            )
+        return
+    render = to_markdown if output == "markdown" else to_text
+    click.echo(render(planned.plan, planned.refusals), nl=False)
+    if planned.proving is not None and planned.proving.requests:
+        click.echo("\n" + "\n".join(planned.proving.lines()))

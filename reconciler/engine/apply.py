@@ -17,14 +17,15 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.engine.bookkeeping import overdue
 from reconciler.engine.contract import Contract
-from reconciler.engine.cost import proving
-from reconciler.engine.drilling import Drilling
+from reconciler.engine.cost import Costs, made_or_touched, proving
+from reconciler.engine.drilling import Drilling, stale_drills
 from reconciler.engine.expand import Expand, Expanded
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
 from reconciler.engine.keeper import Keeper
 from reconciler.engine.live import Live
 from reconciler.engine.observe import Observed, observe
+from reconciler.engine.policies import Policies
 from reconciler.engine.proof_records import stale
 from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
 from reconciler.engine.proving import Proofs
@@ -34,12 +35,13 @@ from reconciler.engine.values import Values, origins, read_values, remember_valu
 from reconciler.engine.withdrawal import disproved, withdraw
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, Refused
+from reconciler.manifest import Acceptance
 from reconciler.plan.guard import Allowances, Refusal, check, require, require_fresh
+from reconciler.plan.impact import configuration
 from reconciler.plan.model import ObjectKey, Plan
 from reconciler.plan.render import Proving
-from reconciler.proof.judge import Policy
+from reconciler.proof.drills import demanded, targets
 from reconciler.proof.model import PathKey
-from reconciler.proof.scope import Scope
 from reconciler.state.model import Lease
 
 
@@ -95,10 +97,26 @@ class Planned:
 async def make_plan(workspace: Workspace, allowances: Allowances) -> Planned:
     """Return what apply would do. Reads the planes, and no secret but their admin credentials."""
     workspace.progress.phase("observe", "reading the control plane and the hosts")
-    plan = (await look(workspace)).plan
-    scope = Scope(workspace.manifests)
-    cost = proving(plan, scope, lambda path: scope.path_policy(path, Policy()))
-    return Planned(plan, tuple(check(plan, allowances, origins=origins(workspace))), cost)
+    seen = await look(workspace)
+    refusals = tuple(check(seen.plan, allowances, origins=origins(workspace)))
+    return Planned(seen.plan, refusals, cost_of(workspace, seen))
+
+
+def cost_of(workspace: Workspace, seen: Prospect) -> Proving:
+    """Return what proving a plan will cost, with what is due anyway and the drills that Acceptances demand."""
+    policies, store = Policies(workspace), workspace.store
+    scope, policy_of = policies.scope, policies.of_path
+    due = stale(workspace, scope, policy_of)
+    paths = {*made_or_touched(seen.plan, scope), *due}
+    revision = seen.observed.snapshot.revision
+    drills = demanded(policy_of, targets(configuration(seen.document_after, "after"), revision))
+    if not seen.plan.pending():
+        drills = stale_drills(workspace, policy_of, drills)
+    costs = Costs(scope, policy_of, lambda host, model, tokens: store.price(host, model, tokens=tokens))
+    bills = [*costs.of_paths(sorted(paths)), *costs.of_drills(drills)]
+    today = workspace.clock.now().date()
+    spent = {each.name: store.spent(each.name, today) for each in workspace.manifests.of(Acceptance)}
+    return proving(bills, costs.shortages(bills, spent, today))
 
 
 async def apply(workspace: Workspace, options: ApplyOptions) -> Report:
@@ -198,7 +216,7 @@ class _Apply:
     async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
-        await self._renew(proofs, observed, stale(self.workspace, proofs.scope, proofs.path_policy))
+        await self._renew(proofs, observed, stale(self.workspace, proofs.scope, proofs.policies.of_path))
         await self._drill(proofs, observed, only_stale=True)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await write_statuses(self.workspace, self.lease, after, proofs, {})
@@ -231,7 +249,7 @@ class _Apply:
         after = await look(self.workspace, self.values)
         self._keep_books(after)
         proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
-        due = stale(self.workspace, proofs.scope, proofs.path_policy)
+        due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
         await self._renew(proofs, after.observed, [path for path in due if path not in proved_now])
         # A new revision may have new candidates for any model: what was drilled before says nothing of them.
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)

@@ -37,9 +37,7 @@ class StoreBudget:
         day = self.now().date()
         covering = self.scope.covering(path)
         price = self.store.price(host, model, tokens=tokens) if covering else None
-        over = self.store.reserve(
-            [ceilings_of(each) for each in covering], day, Charge(1, tokens, price)
-        )
+        over = self.store.reserve([ceilings_of(each) for each in covering], day, Charge(1, tokens, price))
         return Reservation(
             host=host,
             model=model,
@@ -59,7 +57,7 @@ class StoreBudget:
                 reservation.acceptances,
                 reservation.day,
                 reserved=reservation.micro_usd,
-                actual=ceil(row.cost_usd * MICRO),
+                actual=ceil(row.cost_usd * MICRO - 1e-6),
             )
 
     def _learn(self, reservation: Reservation, row: UsageRow) -> None:
@@ -85,4 +83,6 @@ def sentence(over: OverBudget, covering: list[Acceptance]) -> str:
         "tokens": f"{over.spent.tokens} of {budget.max_tokens} tokens",
         "usd": f"{over.spent.micro_usd / MICRO:.6f} of {budget.max_usd} USD",
     }[over.what]
-    return f"Acceptance/{over.acceptance}: {spent} of today's budget are reserved; the next probe would pass it"
+    return (
+        f"Acceptance/{over.acceptance}: {spent} of today's budget are reserved; the next probe would pass it"
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.engine.proof_records import latest_drills, record_of_drill
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.proof.drills import DrillKey, DrillResult, DrillRunner, DrillTarget, demanded, targets
+from reconciler.proof.drills import DrillResult, DrillRunner, DrillTarget, demanded, targets
 from reconciler.proof.drills.runner import key_of
+from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey, Status
+from reconciler.routing.config import parse
 from reconciler.state.model import Lease
+
 
 @dataclass(frozen=True)
 class Drilling:
@@ -24,26 +27,11 @@ class Drilling:
 
     def wanted(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the drills that Acceptances demand of a revision."""
-        return demanded(self.proofs.path_policy, targets(document, revision))
+        return demanded(self.proofs.policies.of_path, targets(parse(document), revision))
 
     def stale(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the demanded drills without a result that passed, is fresh, and is of this revision's routes."""
-        known = latest_drills(self.workspace.store)
-        return [
-            (drill, target)
-            for drill, target in self.wanted(document, revision)
-            if not self._fresh(drill, target, known)
-        ]
-
-    def _fresh(self, drill: str, target: DrillTarget, known: Mapping[DrillKey, DrillResult]) -> bool:
-        result = known.get(key_of(drill, target))
-        if result is None or result.status not in (Status.HOLDS, Status.NOT_TRIED):
-            return False
-        policies = (
-            self.proofs.path_policy(PathKey(each.route, each.public_model)) for each in target.candidates
-        )
-        fresh_s = min((policy.freshness_s for policy in policies), default=0.0)
-        return (self.workspace.clock.now() - result.at).total_seconds() <= fresh_s
+        return stale_drills(self.workspace, self.proofs.policies.of_path, self.wanted(document, revision))
 
     async def run(self, wanted: Sequence[tuple[str, DrillTarget]]) -> list[DrillResult]:
         """Run drills and store the results."""
@@ -70,3 +58,20 @@ class Drilling:
                 f"{what}: {result.status.value}: {result.reason.value}: {result.message}"
             )
         self.workspace.store.put_proof(record_of_drill(result), self.lease)
+
+
+def stale_drills(
+    workspace: Workspace, policy_of: Callable[[PathKey], Policy], wanted: Sequence[tuple[str, DrillTarget]]
+) -> list[tuple[str, DrillTarget]]:
+    """Return those of some drills without a result that passed and is fresh."""
+    known, now = latest_drills(workspace.store), workspace.clock.now()
+
+    def fresh(drill: str, target: DrillTarget) -> bool:
+        result = known.get(key_of(drill, target))
+        if result is None or result.status not in (Status.HOLDS, Status.NOT_TRIED):
+            return False
+        policies = (policy_of(PathKey(each.route, each.public_model)) for each in target.candidates)
+        fresh_s = min((policy.freshness_s for policy in policies), default=0.0)
+        return (now - result.at).total_seconds() <= fresh_s
+
+    return [(drill, target) for drill, target in wanted if not fresh(drill, target)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from reconciler.engine.budgeting import StoreBudget
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.observe import Observed
+from reconciler.engine.policies import Policies
 from reconciler.engine.proof_records import record_of
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
@@ -20,8 +21,7 @@ from reconciler.proof import judge
 from reconciler.proof.accounts import AccountProver, Quarantine
 from reconciler.proof.chain import Prover
 from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
-from reconciler.proof.judge import Policy
-from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
+from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.scope import Scope
 from reconciler.state.model import Lease
 
@@ -39,32 +39,19 @@ class Proofs:
     """The control plane's own id, for evidence."""
 
     @cached_property
+    def policies(self) -> Policies:
+        """What proof is demanded."""
+        return Policies(self.workspace)
+
+    @property
     def scope(self) -> Scope:
         """Which paths there are."""
-        drivers = self.workspace.drivers
-        best = {name: Grade(driver.CAPABILITIES.best_grade) for name, driver in drivers.items()}
-        return Scope(self.workspace.manifests, best)
+        return self.policies.scope
 
     @cached_property
     def budget(self) -> StoreBudget:
         """What proving may cost."""
         return StoreBudget(self.workspace.store, self.scope, self.workspace.clock.now)
-
-    def policies(self) -> dict[tuple[str, str], Policy]:
-        """Return the strictest policy of each manifest."""
-        found = self.scope.policies(self.default_policy())
-        return {key: self._drilled(policy) for key, policy in found.items()}
-
-    def default_policy(self) -> Policy:
-        """Return the policy of what no Acceptance covers: one probe, 24 hours, its host's best grade."""
-        return self._drilled(Policy())
-
-    def path_policy(self, path: PathKey) -> Policy:
-        """Return the strictest policy that one path falls under."""
-        return self._drilled(self.scope.path_policy(path, self.default_policy()))
-
-    def _drilled(self, policy: Policy) -> Policy:
-        return replace(policy, drills=policy.drills | self.workspace.options.drills)
 
     async def paths(
         self, wanted: Sequence[PathKey], *, revision: int, document: Mapping[str, object], observed: Observed
@@ -90,7 +77,7 @@ class Proofs:
             clock=self.workspace.clock,
             budget=self.budget,
         )
-        policies = {path: self.path_policy(path) for path in wanted}
+        policies = {path: self.policies.of_path(path) for path in wanted}
         gate = asyncio.Semaphore(PATHS_AT_ONCE)
         done: list[PathProof] = []
 
@@ -148,7 +135,7 @@ class Proofs:
     ) -> list[PathProof]:
         """Prove every model of one account through an open quarantine; the clean link follows when it is closed."""
         policies = {
-            model: self.path_policy(PathKey("", model, account.name)) for model in account.spec.models
+            model: self.policies.of_path(PathKey("", model, account.name)) for model in account.spec.models
         }
         return await self.account_prover(account.spec.host).prove(account, account_id, quarantine, policies)
 

@@ -60,10 +60,10 @@ async def write_statuses(
         scope=proofs.scope,
         proofs=known,
         now=workspace.clock.now(),
-        policies=proofs.policies(),
+        policies=proofs.policies.of_manifests(),
         programmed=programmed(workspace, seen),
         held_back={manifest_of(key): why for key, why in held_back.items()},
-        demanded={path: proofs.path_policy(path).drills for path in proofs.scope.all_routes()},
+        demanded={path: proofs.policies.of_path(path).drills for path in proofs.scope.all_routes()},
         drills=tuple(latest_drills(workspace.store).values()),
         spent={each.name: workspace.store.spent(each.name, today) for each in accepting},
     )

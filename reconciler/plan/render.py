@@ -25,10 +25,47 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Proving:
-    """What proving a plan will cost: probe requests, and tokens at most. Money is unknown until the host bills it."""
+    """What proving a plan will cost: probe requests, and tokens at most; money where a host's price is known."""
 
     requests: int
     tokens: int
+    micro_usd: int = 0
+    """Millionths of a dollar, of the requests whose price is known."""
+    unpriced: int = 0
+    """Requests whose price is not known."""
+    shortages: tuple[str, ...] = ()
+    """A sentence for each budget that does not suffice: some probes will not be sent, and say so."""
+
+    @property
+    def usd(self) -> float | None:
+        """Return the sum; None when the price of some request is not known."""
+        return None if self.unpriced else self.micro_usd / 1_000_000
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "requests": self.requests,
+            "tokens": self.tokens,
+            "usd": "unknown" if self.usd is None else self.usd,
+            "unpricedRequests": self.unpriced,
+            "shortages": list(self.shortages),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the cost in words, for people."""
+        known = (
+            f"at least {self.micro_usd / 1_000_000:.6f} USD, the price of "
+            if self.micro_usd
+            else "the price of "
+        )
+        money = (
+            f"{known}{self.unpriced} requests is unknown"
+            if self.usd is None
+            else f"about {self.usd:.6f} USD by the hosts' own prices"
+        )
+        yield f"Proving it sends {self.requests} requests of at most {self.tokens} tokens in all; {money}."
+        yield from (
+            f"Over budget: {plain(each)}; what is left over stays unproved." for each in self.shortages
+        )
 
 
 def to_json(plan: Plan, refusals: Sequence[Refusal] = (), proving: Proving | None = None) -> bytes:
@@ -41,9 +78,8 @@ def to_json(plan: Plan, refusals: Sequence[Refusal] = (), proving: Proving | Non
 
 def to_dict(plan: Plan, refusals: Sequence[Refusal] = (), proving: Proving | None = None) -> dict[str, Any]:
     """Return the plan as plain JSON values."""
-    cost = {"requests": proving.requests, "tokens": proving.tokens, "usd": "unknown"} if proving else None
     return {
-        "proving": cost,
+        "proving": proving.to_json() if proving else None,
         "formatVersion": FORMAT_VERSION,
         "digest": plan.digest,
         "baseRevision": plan.base_revision,

@@ -130,7 +130,11 @@ def _idle(resource: Resource, facts: Facts) -> tuple[str, str] | None:
         return "Suspended", "suspended by its annotation"
     if isinstance(resource, Route) and not facts.scope.enabled(resource.name):
         by = facts.scope.suspended_by(resource)
-        return ("Suspended", f"{by.KIND}/{by.name} is suspended") if by else ("Disabled", "the route is not enabled")
+        return (
+            ("Suspended", f"{by.KIND}/{by.name} is suspended")
+            if by
+            else ("Disabled", "the route is not enabled")
+        )
     if isinstance(resource, ControlPlane | ShadowHost | ProviderAccount):
         return None
     if not paths_of(resource, facts):
@@ -245,9 +249,7 @@ def _own_name(resource: Resource, facts: Facts) -> Condition | None:
     return None
 
 
-def _drilled(
-    resource: Resource, paths: Sequence[PathKey], facts: Facts, policy: Policy
-) -> Condition | None:
+def _drilled(resource: Resource, paths: Sequence[PathKey], facts: Facts, policy: Policy) -> Condition | None:
     """Return the condition that the demanded drills make over some paths; None when none is demanded."""
     wanted = sorted({each for path in paths if path.route for each in _demanded(resource, path, facts)})
     if not wanted:

@@ -170,7 +170,9 @@ def _intend(
     )
 
 
-def _managed_key(configuration: Configuration, group: str, path: PathKey, preferred: str | None) -> str | None:
+def _managed_key(
+    configuration: Configuration, group: str, path: PathKey, preferred: str | None
+) -> str | None:
     """Return the key that the probe borrows the rights of: the path's own, the preferred one, else any that may."""
     index = configuration.index
 

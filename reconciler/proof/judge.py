@@ -11,7 +11,6 @@ from reconciler.manifest import seconds
 from reconciler.manifest.acceptance import AcceptanceSpec
 from reconciler.proof.model import Grade, PathKey, Reason, Status, at_least
 
-
 TEMPORARY = "quarantine/"
 """How a temporary group of ours is called in canonical fields."""
 

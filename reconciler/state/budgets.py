@@ -1,4 +1,4 @@
-"""What proving may cost: reserved before it is spent, in one transaction, so that no two processes share the last bit."""
+"""What proving may cost: reserved before it is spent, at once, so that no two processes share the last bit."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class Budgets(Leased):
             return refused.why
         return None
 
-    def settle(
-        self, acceptances: Iterable[str], day: date, *, reserved: int | None, actual: int
-    ) -> None:
+    def settle(self, acceptances: Iterable[str], day: date, *, reserved: int | None, actual: int) -> None:
         """Put what a request did cost in the place of what was reserved for it; both in millionths of a dollar.
 
         `reserved` None means that its cost was not known then; now it is.

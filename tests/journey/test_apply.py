@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+from reconciler.proof.probe import PROMPT_TOKENS
 from tests.journey.world import World, condition, items, not_ready
 
 ROW_FIELDS = ("host", "group", "account", "model", "usageLogId", "correlationId", "requestId")
@@ -187,8 +188,14 @@ def test_promoting_unproved_needs_leave(applied: World) -> None:
 def test_the_plan_says_what_proving_will_cost(empty: World) -> None:
     planned = empty.json("plan", str(empty.manifests), "-q")
 
-    # Ten routes x models, and five new accounts with three models each.
-    assert planned["proving"] == {"requests": 25, "tokens": 25 * 16, "usd": "unknown"}
+    # Ten routes x models, and five new accounts with three models each; a probe's own words are counted too.
+    assert planned["proving"] == {
+        "requests": 25,
+        "tokens": 25 * (PROMPT_TOKENS + 16),
+        "usd": "unknown",
+        "unpricedRequests": 25,
+        "shortages": [],
+    }
 
 
 def test_get_shows_how_old_each_proof_is(applied: World) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reconciler.engine.apply import Report
 from reconciler.engine.proof_records import latest
 from reconciler.proof.model import PathKey, PathProof
+from reconciler.state.model import Condition
 from tests.matrix.causes import Cause, Expected, account_paths, route_paths
 from tests.matrix.manifests import ACCOUNTS, ROUTES
 from tests.matrix.world import World
@@ -21,10 +22,15 @@ async def verified(world: World) -> tuple[Report, dict[PathKey, PathProof]]:
         return report, latest(workspace)
 
 
-def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
-    """Return status and reason of a manifest's Ready condition."""
+def condition(report: Report, kind: str, name: str, of_type: str) -> Condition:
+    """Return one condition of a manifest."""
     status = next(each for each in report.outcome.statuses if (each.kind, each.name) == (kind, name))
-    found = next(each for each in status.conditions if each.type == "Ready")
+    return next(each for each in status.conditions if each.type == of_type)
+
+
+def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
+    """Return Ready of a manifest, and why."""
+    found = condition(report, kind, name, "Ready")
     return found.status, found.reason
 
 

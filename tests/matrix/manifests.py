@@ -35,6 +35,9 @@ def manifests(
     minimum_grade: str | None = "exact",
     probes: int = 1,
     on_disproved: str = "report",
+    max_usd: float | None = None,
+    keys: tuple[str, ...] = ("app",),
+    drills: tuple[str, ...] = (),
     **route_priorities: int,
 ) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over."""
@@ -50,10 +53,12 @@ def manifests(
         *(_doc("ModelBinding", f"chat-{public}", logicalGroup="chat", publicModel=public,
                routes=[{"route": route, "shadowModel": shadow} for route in ROUTES])
           for public, shadow in MODELS.items()),
-        _doc("ManagedKey", "app", logicalGroups=["chat"], owner="apps", valueFrom=_env("KEY_APP")),
+        *(_doc("ManagedKey", key, logicalGroups=["chat"], owner="apps", valueFrom=_env(f"KEY_{key.upper()}"))
+          for key in keys),
         _doc("Acceptance", "all", targets=[{"kind": "LogicalGroup"}], minimumGrade=minimum_grade, freshness="24h",
              probes=probes, onDisproved=on_disproved,
-             deadline=f"{DEADLINE_S}s", maxTokens=16, budget={"maxRequests": max_requests, "maxTokens": 100000}),
+             deadline=f"{DEADLINE_S}s", maxTokens=16, drills=list(drills),
+             budget={"maxRequests": max_requests, "maxTokens": 100000, "maxUsd": max_usd}),
     ]  # fmt: skip
     found, problems = load_and_check(
         ["-"],

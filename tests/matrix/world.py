@@ -35,6 +35,7 @@ HOST_ADMIN = {"east": "admin-" + "ea" * 32, "west": "admin-" + "ab" * 32}
 SECRETS = {
     "RECONCILE_SECRET_GATEWAY_ADMIN": ADMIN,
     "RECONCILE_SECRET_KEY_APP": "canary-consumer-key-of-app-1",
+    "RECONCILE_SECRET_KEY_BILLING": "canary-consumer-key-of-billing-1",
     **{f"RECONCILE_SECRET_{name.upper()}_ADMIN": key for name, key in HOST_ADMIN.items()},
     **{f"RECONCILE_SECRET_{name.upper()}_ISSUER": f"canary-issuer-password-{name}" for name in HOSTS},
     **{f"RECONCILE_SECRET_UPSTREAM_{name.upper()}": f"canary-upstream-key-{name}" for name in ACCOUNTS},

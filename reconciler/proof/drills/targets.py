@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from reconciler.proof.drills.model import DRILLS, PER_KEY, Candidate, DrillTarget
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey
-from reconciler.routing.config import Configuration, LogicalGroup, ManagedKey, parse
+from reconciler.routing.config import Configuration, LogicalGroup, ManagedKey
 from reconciler.routing.resolve import group_for, ordered_routes
 
 
-def targets(document: Mapping[str, Any], revision: int) -> list[DrillTarget]:
+def targets(configuration: Configuration, revision: int) -> list[DrillTarget]:
     """Return one target per logical group and public model of a revision, then one per managed key, each sorted."""
-    configuration = parse(document)
     groups = {group.name: group for group in configuration.logical_groups}
     models = {(binding.logical_group, binding.public_model) for binding in configuration.model_bindings}
     return [
@@ -37,7 +35,9 @@ def _of_model(configuration: Configuration, group: LogicalGroup, model: str, rev
 
 def _of_key(configuration: Configuration, key: ManagedKey, revision: int) -> DrillTarget:
     every = frozenset(binding.public_model for binding in configuration.model_bindings)
-    seen = {model: _candidates(configuration, *where) for model, where in _reached(configuration, key).items()}
+    seen = {
+        model: _candidates(configuration, *where) for model, where in _reached(configuration, key).items()
+    }
     visible = {model: candidates for model, candidates in seen.items() if candidates}
     return DrillTarget(
         logical_group="",

@@ -106,7 +106,9 @@ def _lines(chain: Chain) -> Iterable[str]:
 
 def _drill(suite: Element, drill: DrillResult) -> None:
     key = drill.key
-    case = _case(suite, f"drill.{key.drill}", f"{key.what} by {key.subject}" if key.model else key.subject, 0.0)
+    case = _case(
+        suite, f"drill.{key.drill}", f"{key.what} by {key.subject}" if key.model else key.subject, 0.0
+    )
     if drill.status is not Status.HOLDS:
         state = State.BROKEN if drill.status is Status.BROKEN else State.INCONCLUSIVE
         _outcome(case, Trouble(state, "", drill.reason.value, drill.message))

@@ -226,7 +226,9 @@ def _of_chain(chain: Chain) -> Trouble:
 
 def _of_drill(drill: DrillResult) -> Trouble:
     state = State.BROKEN if drill.status is Status.BROKEN else State.INCONCLUSIVE
-    return Trouble(state, str(drill.key), drill.reason.value, drill.message, DRILL_ADVICE.get(drill.reason, ""))
+    return Trouble(
+        state, str(drill.key), drill.reason.value, drill.message, DRILL_ADVICE.get(drill.reason, "")
+    )
 
 
 def _is_told(status: ManifestStatus, told: set[str], spoilt: set[PathKey]) -> bool:
