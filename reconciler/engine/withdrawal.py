@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.engine.live import latest
 from reconciler.engine.observe import Observed
+from reconciler.engine.proof_records import latest
 from reconciler.engine.proving import Proofs
 from reconciler.engine.staging import holds_path
 from reconciler.engine.workspace import Workspace
@@ -22,12 +22,15 @@ def disproved(workspace: Workspace, proofs: Proofs, observed: Observed) -> tuple
     """Return the paths in service that the newest proof disproves and an Acceptance wants withdrawn then, sorted."""
     return tuple(
         sorted(
-            path
-            for path, proof in latest(workspace).items()
-            if path.route
-            and proof.disproved
-            and holds_path(observed.snapshot.document, path)
-            and any(each.spec.on_disproved == "withdraw" for each in proofs.scope.covering(path))
+            # Whichever key's name it was proved in: the path is the same.
+            {
+                path._replace(key="")
+                for path, proof in latest(workspace).items()
+                if path.route
+                and proof.disproved
+                and holds_path(observed.snapshot.document, path)
+                and any(each.spec.on_disproved == "withdraw" for each in proofs.scope.covering(path))
+            }
         )
     )
 
