@@ -7,21 +7,24 @@ the interpreter lock is free again within a few milliseconds.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import time
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import msgspec
 
+from reconciler.gateway.memory import growing
 from reconciler.gateway.refusals import Invalid
 from reconciler.routing.config import Configuration, InvalidConfiguration, parse_steps
 
 SECTIONS = ("logical_groups", "managed_keys", "model_bindings", "routes", "shadow_hosts")
 """The sections of a document, in the order of its canonical JSON."""
 
-_SLICE = 256
+_SLICE = 64
+"""Objects handled at once; a model binding may have dozens of routes."""
 _PAUSE_S = 0.0002
 """Long enough that the event loop's thread really gets the lock, short enough not to be felt."""
 _COMPRESSION = 1
@@ -30,7 +33,9 @@ KeyVersion = tuple[str, str]
 """(name, version) of a stored key value."""
 T = TypeVar("T")
 
-_sections_decoder = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_sections_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_USES = ("gateway", "managed")
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,22 @@ class KeyUses:
 
     def packed(self) -> bytes:
         """Return it as storage keeps it."""
-        body = {"gateway": sorted(self.gateway), "managed": sorted(self.managed)}
-        return zlib.compress(msgspec.json.encode(body), _COMPRESSION)
+        lists = {"gateway": _sorted(self.gateway), "managed": _sorted(self.managed)}
+        return zlib.compress(_joined(lists), _COMPRESSION)
 
     @staticmethod
     def unpacked(packed: bytes) -> KeyUses:
         """Read what `packed` made."""
-        body = msgspec.json.decode(zlib.decompress(packed), type=dict[str, list[KeyVersion]])
-        return KeyUses(frozenset(body["gateway"]), frozenset(body["managed"]))
+        body = decode(zlib.decompress(packed))
+        gateway, managed = (frozenset([(name, version) for name, version in body[word]]) for word in _USES)
+        return KeyUses(gateway, managed)
+
+
+def _sorted(uses: frozenset[KeyVersion]) -> list[KeyVersion]:
+    """Return uses in order, without one long sort."""
+    unsorted = list(uses)
+    slices = [sorted(unsorted[start : start + _SLICE]) for start in range(0, len(unsorted), _SLICE)]
+    return list(heapq.merge(*slices))
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,9 @@ class Prepared:
 
 def prepare(document: Any) -> Prepared:
     """Parse a document. Blocks, with pauses. Raises Invalid (`invalid-configuration`) with every problem."""
-    configuration = configure(document)
-    text = canonical(configuration)
+    with growing():
+        configuration = configure(document)
+        text = canonical(configuration)
     return Prepared(configuration, text, hashlib.sha256(text).hexdigest())
 
 
@@ -86,31 +100,40 @@ def configure(document: Any) -> Configuration:
 
 def canonical(configuration: Configuration) -> bytes:
     """Return the canonical JSON of a configuration: the bytes that its digest is taken of. Blocks, with pauses."""
-    parts = [_section(name, getattr(configuration, name)) for name in SECTIONS]
-    return b"{" + b",".join(parts) + b"}"
+    return _joined({name: getattr(configuration, name) for name in SECTIONS})
 
 
-def _section(name: str, objects: Sequence[Any]) -> bytes:
-    slices = []
-    for start in range(0, len(objects), _SLICE):
-        slices.append(msgspec.json.encode(objects[start : start + _SLICE], order="sorted")[1:-1])
-        time.sleep(_PAUSE_S)
-    return b'"%s":[%s]' % (name.encode(), b",".join(slices))
+def _joined(sections: Mapping[str, Sequence[Any]]) -> bytes:
+    """Return an object of lists as JSON, encoded slice by slice and copied once."""
+    pieces: list[bytes] = []
+    for name, objects in sections.items():
+        pieces.append(b'%s"%s":[' % (b"," if pieces else b"{", name.encode()))
+        for start in range(0, len(objects), _SLICE):
+            encoded = msgspec.json.encode(objects[start : start + _SLICE], order="sorted")
+            pieces += [b"," if start else b"", encoded[1:-1]]
+            time.sleep(_PAUSE_S)
+        pieces.append(b"]")
+    return b"".join([*pieces, b"}"])
 
 
 def decode(text: bytes | memoryview) -> Any:
-    """Decode a document's JSON. Blocks for as long as it takes to find its objects: 1 ms per MB.
+    """Decode a document's JSON. Blocks, with pauses: finding its objects takes about 1 ms per MB.
 
     The objects themselves are decoded while they are iterated over, so that there is never a tree of all of them.
     Raises Invalid (`malformed-json`).
     """
     try:
-        sections = _sections_decoder.decode(text)
+        sections = {name: _objects(raw) for name, raw in _sections_decoder.decode(text).items()}
     except msgspec.ValidationError:
         return _decode_at_once(text)  # not the shape of a document; `configure` says what is wrong with it
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed() from error
-    return {name: Objects(raw) for name, raw in sections.items()}
+    return sections
+
+
+def _objects(raw: msgspec.Raw) -> Objects:
+    time.sleep(_PAUSE_S)
+    return Objects(_list_decoder.decode(raw))
 
 
 def _decode_at_once(text: bytes | memoryview) -> Any:

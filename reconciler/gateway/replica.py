@@ -77,6 +77,7 @@ class Replica:
 
     async def _catch_up(self) -> None:
         await self._revisions.refresh()
+        await self._revisions.let_go(self._in_flight())
         if self._away:
             log.info("storage is back")
         self._away = False

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from reconciler.gateway.contract import LoadedRevision, RevisionInfo
 from reconciler.gateway.documents import Prepared, configure, decode, key_uses
 from reconciler.gateway.keys import Keys, Unsealable
-from reconciler.gateway.memory import give_back
+from reconciler.gateway.memory import free, give_back, growing
 from reconciler.gateway.refusals import Invalid, Missing
 from reconciler.gateway.storage import Storage
 from reconciler.gateway.threads import Threads
@@ -37,6 +37,7 @@ class Revisions:
         self._refreshing = asyncio.Lock()
         self._failed: dict[int, str] = {}
         self._prepared: dict[str, Configuration] = {}
+        self._retired: list[LoadedRevision] = []
 
     def staged(self, revision: int) -> LoadedRevision | None:
         """Return a staged or the active revision when this process has loaded it."""
@@ -63,13 +64,24 @@ class Revisions:
 
     def _swap(self, loaded: Mapping[int, LoadedRevision], active: int) -> None:
         before = self.active.info.revision if self.active else None
+        held = [*self._staged.values(), *([self.active] if self.active else [])]
         # Staged first: a probe that names the revision being promoted finds it at every instant.
         self._staged = loaded
         self.active = loaded.get(active, self.active)
         self._staged = {number: revision for number, revision in loaded.items() if number != active}
         now = self.active.info.revision if self.active else None
+        kept = {id(revision.configuration) for revision in (*self._staged.values(), self.active) if revision}
+        self._retired += [revision for revision in held if id(revision.configuration) not in kept]
         if now != before:
             log.info("serving revision", extra={"revision": now, "before": before})
+
+    async def let_go(self, in_flight: Mapping[int, int]) -> None:
+        """Free what is not served any more and has no request under way, without a pause that others would feel."""
+        ended = [revision for revision in self._retired if revision.info.revision not in in_flight]
+        self._retired = [revision for revision in self._retired if revision.info.revision in in_flight]
+        while ended:
+            kept = ended.pop().parts()
+            await self._threads.run(free, kept)
 
     async def _load(self, info: RevisionInfo) -> LoadedRevision | None:
         known = self.staged(info.revision)
@@ -89,21 +101,24 @@ class Revisions:
         self._failed[revision] = error
 
     def _read(self, info: RevisionInfo) -> LoadedRevision:
+        with growing():
+            loaded = self._read_all(info)
+        give_back()
+        return loaded
+
+    def _read_all(self, info: RevisionInfo) -> LoadedRevision:
         configuration = self._prepared.get(info.digest)
         if configuration is None:
             configuration = configure(decode(self._storage.revisions.text(info.revision)))
         uses = key_uses(configuration)
         sealed = self._storage.key_versions.sealed(uses.gateway)
         hashes = self._storage.key_versions.hashes(uses.managed)
-        loaded = LoadedRevision(
+        return LoadedRevision(
             info=info,
             configuration=configuration,
             gateway_keys={use: self._keys.open(*use, value) for use, value in sealed.items()},
             managed_keys={hashed: use for use, hashed in hashes.items()},
         )
-        del sealed, hashes
-        give_back()
-        return loaded
 
     def loaded(self) -> tuple[int, ...]:
         """Return the revisions that this process has ready, in order."""

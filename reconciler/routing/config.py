@@ -8,7 +8,7 @@ This is the place to import from; the parts live in `objects`, `index` and `docu
 from __future__ import annotations
 
 from reconciler.routing.document import Document, InvalidConfiguration, digest, dump, parse, parse_steps
-from reconciler.routing.index import Candidate, Index
+from reconciler.routing.index import Candidate, Index, Offer
 from reconciler.routing.objects import (
     BoundRoute,
     Configuration,
@@ -34,6 +34,7 @@ __all__ = [
     "LogicalGroup",
     "ManagedKey",
     "ModelBinding",
+    "Offer",
     "Route",
     "ShadowHost",
     "Sticky",

@@ -3,20 +3,20 @@
 1. The managed key opens logical groups; the first that binds the public model is the one.
 2. A pin, then a sticky binding that still holds, decide at once.
 3. Else the best priority tier that has an available route, and in it a weighted draw: a rendezvous hash over
-   (managed key, session, else request id), so that the same request always gets the same answer and taking a route
-   away moves only the requests that it had.
+   (managed key, session, else request id), so that the same request always gets the same answer and a route that
+   becomes unavailable moves only the requests that it had.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
-from math import log
 from typing import NamedTuple, Protocol
 
-from reconciler.routing.config import Candidate, Configuration, Index, ManagedKey, Route
+from reconciler.routing.config import Candidate, Configuration, Index, ManagedKey, Offer, Route
+from reconciler.routing.draw import FLAT, Node, again, drawn, leaves, seed_of
 
-_SCALE = 2.0**-64
+_DRAWS = 8
+"""Draws from a wide tier before its available routes are looked through one by one."""
 
 
 class RuntimeView(Protocol):
@@ -173,25 +173,28 @@ def _refusal(index: Index, key: ManagedKey | None, request: ResolveRequest) -> s
     ):
         return "key-expired"
     models = key.limits.models
-    if models is not None and request.public_model not in models:
+    if models is not None and request.public_model not in index.allowed.get(key.name, models):
         return "model-not-allowed"
     return None
 
 
 def group_for(index: Index, key: ManagedKey, public_model: str) -> str | None:
     """Return the first of the key's logical groups that binds the model, or None."""
+    known = index.reach.get(key.name)
+    if known is not None:
+        return known.get(public_model)
     for group in key.logical_groups:
-        if (group, public_model) in index.tiers:
+        if (group, public_model) in index.offers:
             return group
     return None
 
 
 def _choose(index: Index, group: str, view: RuntimeView, request: ResolveRequest) -> Decision:
-    tiers = index.tiers[group, request.public_model]
-    if not tiers:
+    offer = index.offers[group, request.public_model]
+    if not offer.tiers:
         return Decision(group, None, "exhausted", "no-route")
     if request.pin is not None:
-        pinned = _find(tiers, request.pin)
+        pinned = offer.find(request.pin)
         usable = pinned is not None and request.pin not in request.exclude
         return (
             Decision(group, pinned, "pinned")
@@ -200,22 +203,14 @@ def _choose(index: Index, group: str, view: RuntimeView, request: ResolveRequest
         )
     if request.session is not None:
         bound = view.sticky(group, request.public_model, request.managed_key, request.session)
-        candidate = _find(tiers, bound) if bound is not None else None
+        candidate = offer.find(bound) if bound is not None else None
         if candidate is not None and _passed_over(candidate, view, request) is None:
             return Decision(group, candidate, "sticky")
-    return _draw(group, tiers, view, request)
+    return _best(group, offer, view, request)
 
 
 def _missing(pinned: Candidate | None) -> str:
     return "no-route" if pinned is None else "exhausted"
-
-
-def _find(tiers: tuple[tuple[Candidate, ...], ...], route: str) -> Candidate | None:
-    for tier in tiers:
-        for candidate in tier:
-            if candidate.route.name == route:
-                return candidate
-    return None
 
 
 def _passed_over(candidate: Candidate, view: RuntimeView, request: ResolveRequest) -> str | None:
@@ -224,39 +219,38 @@ def _passed_over(candidate: Candidate, view: RuntimeView, request: ResolveReques
     return view.unavailable(candidate.route)
 
 
-def _draw(
-    group: str, tiers: tuple[tuple[Candidate, ...], ...], view: RuntimeView, request: ResolveRequest
-) -> Decision:
-    best = True
-    for tier in tiers:
-        open_ = [candidate for candidate in tier if _passed_over(candidate, view, request) is None]
-        if open_:
-            if len(open_) > 1:
-                chosen = _heaviest(open_, request)
-                return Decision(group, chosen, "weighted" if best and not request.exclude else "failover")
-            alone = best and len(tier) == 1 and not request.exclude
-            return Decision(group, open_[0], "priority" if alone else "failover")
+def _best(group: str, offer: Offer, view: RuntimeView, request: ResolveRequest) -> Decision:
+    best = not request.exclude
+    for tier, nodes in zip(offer.tiers, offer.draws, strict=True):
+        if not nodes:
+            if _passed_over(tier[0], view, request) is None:
+                return Decision(group, tier[0], "priority" if best else "failover")
+        elif (chosen := _draw(offer, tier, nodes, view, request)) is not None:
+            alone = all(c is chosen or _passed_over(c, view, request) is not None for c in tier)
+            return Decision(group, chosen, "weighted" if best and not alone else "failover")
         best = False
     return Decision(group, None, "exhausted", "exhausted")
 
 
-def _heaviest(candidates: list[Candidate], request: ResolveRequest) -> Candidate:
-    """Weighted rendezvous hashing: each candidate draws -ln(u)/weight from a hash of its own, the smallest wins.
+def _draw(
+    offer: Offer,
+    tier: tuple[Candidate, ...],
+    nodes: tuple[Node, ...],
+    view: RuntimeView,
+    request: ResolveRequest,
+) -> Candidate | None:
+    """Draw among the available routes of a tier; None when there is none.
 
-    Source: Schindler & Schomaker, "Weighted distributed hash tables", SPAA 2005 (the logarithmic method).
+    A draw that falls on a route which cannot be had is repeated: what the others would draw is the same with and
+    without that route. In a narrow tier, and when several draws were in vain, the available routes are picked out.
     """
-    seed = blake2b(
-        f"{request.managed_key}\0{request.session or request.request_id}\0".encode(), digest_size=8
-    )
-    best, least = candidates[0], float("inf")
-    for candidate in candidates:
-        drawn = seed.copy()
-        drawn.update(candidate.route.name.encode())
-        u = (int.from_bytes(drawn.digest(), "big") + 0.5) * _SCALE
-        score = -log(u) / candidate.route.weight
-        if score < least:
-            best, least = candidate, score
-    return best
+    seed = seed_of(request.managed_key, request.session or request.request_id)
+    for time in range(_DRAWS if len(tier) > FLAT else 1):
+        chosen = offer.find(drawn(nodes, again(seed, time) if time else seed))
+        if chosen is not None and _passed_over(chosen, view, request) is None:
+            return chosen
+    open_ = {c.route.name for c in tier if _passed_over(c, view, request) is None}
+    return offer.find(drawn([node for node in leaves(nodes) if node.name in open_], seed)) if open_ else None
 
 
 def _trace(

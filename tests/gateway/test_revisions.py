@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -97,3 +98,22 @@ async def test_expired_and_dropped_revisions_are_forgotten(plane: ControlPlane) 
     plane.clock.advance(hours=1)
     await other.refresh()
     assert other.loaded() == (2,)
+
+
+async def test_replaced_revision_is_freed_once_no_request_is_on_it(plane: ControlPlane) -> None:
+    revisions = plane.context.revisions
+    before = weakref.ref(plane.context.active().configuration)
+    await plane.serve(document(priority=5))
+    await revisions.let_go({2: 1})
+    assert before() is not None, "a request is under way on it"
+    await revisions.let_go({3: 1})
+    assert before() is None
+
+
+async def test_promotion_of_what_was_staged_frees_only_what_it_replaced(plane: ControlPlane) -> None:
+    revisions = plane.context.revisions
+    await plane.serve(document(priority=5))
+    now = plane.context.active()
+    await revisions.let_go({})
+    assert now.configuration.index.routes["chat-east"].priority == 5
+    assert revisions.active is now

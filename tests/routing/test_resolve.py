@@ -288,3 +288,116 @@ def test_a_cooling_route_moves_only_the_requests_that_it_had(weights: dict[str, 
     after = ask(configuration, view=View(unavailable={resting: "cooling"}), request_id=f"r{number}").route
 
     assert after == before or before == resting
+
+
+MANY = {f"r{number}": 1 + number % 5 for number in range(200)}
+
+
+class Asked(View):
+    """Counts how often a route's availability was asked for."""
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.times = 0
+
+    def unavailable(self, route: Route) -> str | None:
+        self.times += 1
+        return super().unavailable(route)
+
+
+def plainly(configuration: Configuration, view: View, request_id: str, **fields: Any) -> Decision:
+    request = ResolveRequest("team", "fast", fields.pop("session", None), request_id, **fields)
+    return resolve(configuration, view, request)
+
+
+def test_a_wide_tier_is_not_searched_for_its_available_routes() -> None:
+    configuration, view = routes(**MANY), Asked(unavailable={"r1": "cooling"})
+
+    for number in range(100):
+        plainly(configuration, view, f"r{number}")
+
+    assert view.times < 400, "the drawn route, one more to see that it was a choice, and seldom another draw"
+
+
+def test_a_bound_route_of_a_wide_tier_is_found_without_a_search() -> None:
+    view = Asked(bound="r150")
+
+    assert plainly(routes(**MANY), view, "r", session="s").cause == "sticky"
+    assert view.times == 1
+
+
+@given(resting=st.frozensets(st.sampled_from(sorted(MANY)), min_size=1), number=st.integers(0, 999))
+def test_cooling_routes_of_a_wide_tier_move_only_the_requests_that_they_had(
+    resting: frozenset[str], number: int
+) -> None:
+    configuration = routes(**MANY)
+    before = plainly(configuration, View(), f"r{number}").route
+
+    after = plainly(configuration, View(unavailable=dict.fromkeys(resting, "cooling")), f"r{number}").route
+
+    assert after == before or before in resting
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_the_last_routes_of_a_wide_tier_serve_before_a_worse_tier(left: int) -> None:
+    configuration = tiers([MANY, {"last": 1}])
+    resting = dict.fromkeys(sorted(MANY)[left:], "cooling")
+
+    found = {plainly(configuration, View(unavailable=resting), f"r{number}").route for number in range(60)}
+
+    assert found == (set(sorted(MANY)[:left]) or {"last"})
+
+
+def test_the_cause_says_whether_there_was_a_choice_in_tiers_of_any_width() -> None:
+    for width in (2, 5, 100):
+        weights = dict(list(MANY.items())[:width])
+        names = sorted(weights)
+        one_left = View(unavailable=dict.fromkeys(names[1:], "cooling"))
+        configuration = routes(**weights)
+
+        assert plainly(configuration, View(), "r").cause == "weighted"
+        assert plainly(configuration, one_left, "r").cause == "failover"
+        assert plainly(configuration, View(), "r", exclude=frozenset({names[0]})).cause == "failover"
+
+
+def test_a_key_of_many_groups_reaches_the_first_that_binds_the_model() -> None:
+    groups = [f"g{number}" for number in range(30)]
+    hosts = [{"name": "east", "driver": "sub2api", "data_endpoint": "http://east.test"}]
+    route = {"shadow_host": "east", "shadow_group": "g", "shadow_group_id": "1"} | {
+        "gateway_key": "k",
+        "gateway_key_version": "1",
+    }
+    bound = {number: f"m{number % 4}" for number in range(10, 30)}
+    document = {
+        "logical_groups": [{"name": name} for name in groups],
+        "shadow_hosts": hosts,
+        "routes": [{**route, "name": f"r{number}", "logical_group": f"g{number}"} for number in bound],
+        "model_bindings": [
+            {
+                "name": f"b{number}",
+                "logical_group": f"g{number}",
+                "public_model": model,
+                "routes": [{"route": f"r{number}", "shadow_model": "up"}],
+            }
+            for number, model in bound.items()
+        ],
+        "managed_keys": [
+            {"name": "team", "logical_groups": groups[::-1], "versions": ["1"]},
+            {"name": "few", "logical_groups": ["g12", "g16"], "versions": ["1"]},
+        ],
+    }
+    configuration = parse(document)
+
+    found = [ask(configuration, f"m{number}").logical_group for number in range(5)]
+
+    assert found == ["g28", "g29", "g26", "g27", None]
+    assert ask(configuration, "m0", managed_key="few").logical_group == "g12"
+
+
+def test_a_long_list_of_allowed_models_is_kept_to() -> None:
+    listed = ["fast", *(f"other-{number}" for number in range(30))]
+    configuration = tiers([{"a": 1}], limits={"models": listed})
+    barred = tiers([{"a": 1}], limits={"models": listed[1:]})
+
+    assert ask(configuration).route == "a"
+    assert ask(barred).error == "model-not-allowed"

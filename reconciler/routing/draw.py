@@ -1,0 +1,104 @@
+"""The weighted draw inside a priority tier: a rendezvous hash, over a tree where a tier is wide.
+
+Each node draws -ln(u)/weight, u from a mix of the request's seed and the node's own salt; the smallest wins. Among up
+to `FLAT` routes it is plain weighted rendezvous hashing: a route that goes, comes or changes its weight moves only
+requests that it had or gets. A wider tier is cut into `_FAN` parts by a hash of the route names, again and again: the
+shares are the same, a draw costs a few nodes per level instead of one per route, and a changed route moves at most
+about as many requests per level as it has itself.
+
+Sources: Schindler & Schomaker, "Weighted distributed hash tables", SPAA 2005 (the logarithmic method); Wang &
+Ravishankar, "Hashing on broadcast channels" / skeleton-based rendezvous hashing (the tree).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from math import log
+from typing import NamedTuple
+
+FLAT = 16
+"""The widest tier that is drawn from without a tree."""
+_FAN = 8
+_FAN_BITS = 3
+_DEEPEST = 64 // _FAN_BITS
+_ODD = 0x9E3779B97F4A7C15
+_PRIME = 2**64 - 59
+_UNIT = 1 / (_PRIME + 1)
+_FAR = float("inf")
+
+
+class Node(NamedTuple):
+    """A route of a tier, or a part of a tier too wide to look at every route."""
+
+    salt: int
+    """64 bits that tell it from its neighbours in every draw."""
+    scale: float
+    """-1 / weight; the weight of a part is that of all its routes."""
+    name: str
+    """Of the route; empty for a part."""
+    parts: tuple[Node, ...]
+    """Empty for a route."""
+
+
+def leaf(name: str, weight: int) -> Node:
+    """Return the node of one route."""
+    return Node(_hash(name.encode()), -1.0 / weight, name, ())
+
+
+def plant(routes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the nodes to draw from: the routes' own, or parts of the tier where they are many."""
+    return tuple(routes) if len(routes) <= FLAT else _cut(tuple(routes), 0)
+
+
+def _cut(routes: tuple[Node, ...], depth: int) -> tuple[Node, ...]:
+    if len(routes) <= _FAN or depth == _DEEPEST:
+        return routes
+    parts: dict[int, list[Node]] = {}
+    for node in routes:
+        parts.setdefault(node.salt >> depth * _FAN_BITS & _FAN - 1, []).append(node)
+    return tuple(_part(parts[slot], slot, depth) for slot in sorted(parts))
+
+
+def _part(routes: list[Node], slot: int, depth: int) -> Node:
+    if len(routes) == 1:
+        return routes[0]
+    weight = sum(-1 / node.scale for node in routes)
+    return Node(_hash(b"%d/%d" % (depth, slot)), -1.0 / weight, "", _cut(tuple(routes), depth + 1))
+
+
+def leaves(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield the routes' nodes below some nodes."""
+    for node in nodes:
+        if node.parts:
+            yield from leaves(node.parts)
+        else:
+            yield node
+
+
+def seed_of(managed_key: str, subject: str) -> int:
+    """Return the seed of a request's draws. `subject` is its session, else its id."""
+    return _hash(f"{managed_key}\0{subject}".encode("utf-8", "surrogatepass"))
+
+
+def again(seed: int, time: int) -> int:
+    """Return the seed of the next draw of the same request, when a draw fell on a route that cannot be had."""
+    return _hash(b"%d/%d" % (seed, time))
+
+
+def drawn(nodes: Iterable[Node], seed: int) -> str:
+    """Return the name of the route that the seed falls on; `nodes` are at least one."""
+    while True:
+        least, name = _FAR, ""
+        parts: tuple[Node, ...] = ()
+        for salt, scale, its_name, its_parts in nodes:
+            score = log(((seed ^ salt) * _ODD % _PRIME + 1) * _UNIT) * scale
+            if score < least:
+                least, name, parts = score, its_name, its_parts
+        if not parts:
+            return name
+        nodes = parts
+
+
+def _hash(text: bytes) -> int:
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
