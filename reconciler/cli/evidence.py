@@ -1,4 +1,4 @@
-"""`reconcile evidence`: the signed record of every proof; checking it needs a public key and nothing else."""
+"""`reconcile evidence`: the signed record of every proof and drill; checking it needs a public key and nothing else."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from reconciler.cli.recording import default_key_file
 from reconciler.errors import InvalidInput
 from reconciler.manifest import seconds
 from reconciler.manifest.meta import DURATION_PATTERN
+from reconciler.proof.drills.model import DRILLS
 from reconciler.proof.evidence.check import Checked, check
 from reconciler.proof.evidence.findings import Finding
 from reconciler.proof.evidence.keys import PublicKey, make_key, public_path, read_public_key
 from reconciler.proof.evidence.subjects import manifest_digests
-from reconciler.proof.evidence.writer import SUFFIX
+from reconciler.proof.evidence.writer import DRILL_ENTRY, SUFFIX
 from reconciler.proof.outcome import Outcome
 from reconciler.state.model import EvidenceRecord
 
@@ -47,7 +48,7 @@ class _Moment(click.ParamType[datetime]):
 
 @click.group()
 def evidence() -> None:
-    """List, show, export and check the signed evidence of proofs.
+    """List, show, export and check the signed evidence of proofs and drills.
 
     \b
     Examples:
@@ -59,6 +60,7 @@ def evidence() -> None:
 @evidence.command("list")
 @click.option("--route", metavar="NAME", help="Only of this route.")
 @click.option("--account", metavar="NAME", help="Only of this provider account.")
+@click.option("--drill", type=click.Choice(DRILLS), help="Only of this drill.")
 @click.option("--model", metavar="NAME", help="Only of this public model; of an account, its shadow model.")
 @click.option(
     "--verdict", type=click.Choice([each.value for each in Outcome]), help="Only with this verdict."
@@ -73,6 +75,7 @@ def list_(
     *,
     route: str | None,
     account: str | None,
+    drill: str | None,
     model: str | None,
     verdict: str | None,
     since: datetime | None,
@@ -87,6 +90,9 @@ def list_(
       reconcile evidence list
       reconcile evidence list --route chat-east --since 24h -o json
     """
+    if drill is not None and account is not None:
+        raise click.UsageError("--drill and --account exclude each other")
+    account = f"{DRILL_ENTRY}{drill}" if drill else account
     with open_store(state) as store:
         found = store.evidence(
             route=route, account=account, public_model=model, verdict=verdict, since=since, limit=limit

@@ -9,7 +9,9 @@ import click
 
 from reconciler.cli.text import cut, escape
 from reconciler.proof.evidence.check import Checked
+from reconciler.proof.evidence.drill import DrillPredicate, drill_of
 from reconciler.proof.evidence.shape import ManifestDigest, Predicate
+from reconciler.proof.evidence.writer import DRILL_ENTRY
 from reconciler.proof.model import Status
 from reconciler.proof.outcome import Outcome
 from reconciler.state.model import EvidenceRecord
@@ -25,13 +27,15 @@ COLOURS = {
 
 def entry_json(record: EvidenceRecord) -> dict[str, Any]:
     """Return one entry of the list as plain JSON."""
+    drill = _drill(record)
     return {
         "id": record.id,
         "recordedAt": timestamp(record.recorded_at),
         "verdict": record.verdict,
         "grade": record.grade,
         "route": record.route,
-        "account": record.account,
+        "account": None if drill else record.account,
+        "drill": drill,
         "model": record.public_model,
         "revision": record.revision,
         "location": record.location,
@@ -50,10 +54,21 @@ def list_lines(records: Sequence[EvidenceRecord]) -> Iterator[str]:
         yield "  ".join([*cells, row[5]]).rstrip()
 
 
+def _drill(record: EvidenceRecord) -> str | None:
+    account = record.account or ""
+    return account.removeprefix(DRILL_ENTRY) if account.startswith(DRILL_ENTRY) else None
+
+
 def _row(record: EvidenceRecord) -> tuple[str, str, str, str, str, str]:
     moment = timestamp(record.recorded_at.replace(microsecond=0)) or ""
     subject = f"route {record.route}" if record.route else f"account {record.account}"
     body = record.body
+    if (drill := _drill(record)) is not None:
+        why = body.get("message") if record.verdict == Outcome.PROVED.value else body.get("reason")
+        path = cut(f"drill {drill} of {body.get('what')}", 80)
+        return record.id, moment, record.verdict, "-", path, cut(str(why), 110)
+    if body.get("managedKey"):
+        subject = f"key {body['managedKey']}, {subject}"
     named = f"{body.get('host')}/{body.get('group')}/{body.get('account')} as {body.get('model')}"
     why = named if record.verdict == Outcome.PROVED.value else str(body.get("reason"))
     path = cut(f"{subject} {record.public_model}", 80)
@@ -71,8 +86,10 @@ def checked_lines(name: str, checked: Checked) -> Iterator[str]:
         yield f"        {cut(finding.field, 120)}: {cut(finding.problem, 400)}"
 
 
-def _summary(predicate: Predicate) -> str:
+def _summary(predicate: Predicate | DrillPredicate) -> str:
     verdict = predicate.verdict.value
+    if isinstance(predicate, DrillPredicate):
+        return f"{_about(predicate)}: {verdict}, {predicate.reason.value}"
     outcome = (
         f"{verdict}, {predicate.grade.value}"
         if predicate.verdict is Outcome.PROVED
@@ -81,9 +98,13 @@ def _summary(predicate: Predicate) -> str:
     return f"{_about(predicate)}: {outcome}"
 
 
-def _about(predicate: Predicate) -> str:
+def _about(predicate: Predicate | DrillPredicate) -> str:
+    if isinstance(predicate, DrillPredicate):
+        return str(drill_of(predicate).key)
     path = predicate.path
     subject = f"route {path.route}" if path.route else f"account {path.account}"
+    if path.key is not None:
+        subject = f"key {path.key}, {subject}"
     return f"{subject}, model {path.model}"
 
 
@@ -94,15 +115,16 @@ def show_lines(checked: Checked, *, known: bool) -> Iterator[str]:
     predicate = statement.predicate
     yield _line("evidence", _about(predicate))
     verdict = click.style(predicate.verdict.value, fg=COLOURS[predicate.verdict.value])
-    yield f"{'verdict':<12} {verdict}, {predicate.reason.value}, grade {predicate.grade.value}"
+    grade = "" if isinstance(predicate, DrillPredicate) else f", grade {predicate.grade.value}"
+    yield f"{'verdict':<12} {verdict}, {predicate.reason.value}{grade}"
     yield from _recorded(predicate)
     yield from _signature(checked, known=known)
-    yield from _exchange(predicate)
-    yield ""
-    for link in predicate.links:
-        mark = {Status.HOLDS: "ok", Status.BROKEN: "BROKEN"}.get(link.status, link.status.value)
-        said = link.message if link.status is Status.HOLDS else f"{link.reason.value}: {link.message}"
-        yield f"{link.link.value:<12} {mark:<13} {link.duration_ms:>8.1f} ms  {cut(said, 200)}".rstrip()
+    if isinstance(predicate, DrillPredicate):
+        yield from _steps(predicate)
+    else:
+        yield from _exchange(predicate)
+        yield ""
+        yield from _links(predicate)
     yield ""
     for subject in statement.subject:
         digest = subject.digest
@@ -112,11 +134,28 @@ def show_lines(checked: Checked, *, known: bool) -> Iterator[str]:
         yield f"{cut(subject.name, 60):<40} {word}"
 
 
+def _links(predicate: Predicate) -> Iterator[str]:
+    for link in predicate.links:
+        mark = {Status.HOLDS: "ok", Status.BROKEN: "BROKEN"}.get(link.status, link.status.value)
+        said = link.message if link.status is Status.HOLDS else f"{link.reason.value}: {link.message}"
+        yield f"{link.link.value:<12} {mark:<13} {link.duration_ms:>8.1f} ms  {cut(said, 200)}".rstrip()
+
+
+def _steps(predicate: DrillPredicate) -> Iterator[str]:
+    yield _line("came to", predicate.message)
+    if predicate.drill.managed_key is not None:
+        yield _line("key", predicate.drill.managed_key)
+    yield ""
+    for step in predicate.steps:
+        answered = ", ".join(f"{name} {value}" for name, value in step.answered.items())
+        yield f"{step.at}  {cut(f'{step.said}: {answered}', 200)}"
+
+
 def _line(name: str, text: str) -> str:
     return f"{name:<12} {cut(text, 300)}"
 
 
-def _recorded(predicate: Predicate) -> Iterator[str]:
+def _recorded(predicate: Predicate | DrillPredicate) -> Iterator[str]:
     by = f"{predicate.tool.name} {predicate.tool.version}, installation {predicate.installation}"
     yield _line("recorded", f"{predicate.recorded_at} by {by}")
     plane = predicate.control_plane

@@ -58,6 +58,8 @@ class Drilling:
                 f"{what}: {result.status.value}: {result.reason.value}: {result.message}"
             )
         self.workspace.store.put_proof(record_of_drill(result), self.lease)
+        if self.workspace.evidence is not None:
+            self.workspace.evidence.write_drill(result, instance=self.proofs.instance)
 
 
 def stale_drills(

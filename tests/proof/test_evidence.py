@@ -19,6 +19,7 @@ from reconciler.proof.evidence.canonical import NotCanonical
 from reconciler.proof.evidence.check import Checked, check
 from reconciler.proof.evidence.dsse import PAYLOAD_TYPE, encode, seal
 from reconciler.proof.evidence.keys import SigningKey
+from reconciler.proof.evidence.shape import Statement
 from reconciler.proof.evidence.source import Source
 from reconciler.proof.evidence.statement import Recording, proof_of, statement_of
 from reconciler.proof.evidence.subjects import Subjects, manifest_digests
@@ -64,7 +65,7 @@ def test_evidence_of_every_kind_of_proof_verifies(name: str) -> None:
 def test_a_statement_gives_its_proof_back(name: str) -> None:
     found = check(sealed(statement(PROOFS[name])), TRUSTED).statement
 
-    assert found is not None
+    assert isinstance(found, Statement)
     again = proof_of(found.predicate)
     assert (again.key, again.grade, again.account) == (
         PROOFS[name].key,

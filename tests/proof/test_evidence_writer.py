@@ -14,9 +14,9 @@ from reconciler.proof.evidence.keys import make_key, public_path, read_public_ke
 from reconciler.proof.evidence.source import Source
 from reconciler.proof.evidence.subjects import Subjects
 from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter, Index, file_name, id_of
-from reconciler.proof.model import PathKey
 from reconciler.state.model import EvidenceRecord
 from tests.proof import cast
+from tests.proof.test_evidence_drill import drills
 
 
 class Entries:
@@ -99,14 +99,29 @@ def test_files_are_readable_in_a_folder_that_is_private(tmp_path: Path) -> None:
 
 def test_names_sort_by_time_and_are_safe(tmp_path: Path) -> None:
     at = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-    account = cast.alpha(key=PathKey("", "../../etc/pass wd\n:*", "east-alpha"))
-
-    assert file_name(cast.route_proof(), at, "ev-1") == (
+    assert file_name(("chat-overflow", "smart"), at, "ev-1") == (
         "20300102T030405.000678Z_chat-overflow_smart_ev-1.evidence.json"
     )
-    assert file_name(cast.account_proof(account), at, "ev-1") == (
+    assert file_name(("account-east-alpha", "../../etc/pass wd\n:*"), at, "ev-1") == (
         "20300102T030405.000678Z_account-east-alpha_etc-pass-wd_ev-1.evidence.json"
     )
+
+
+def test_a_drill_becomes_a_file_that_verifies_and_an_entry_that_finds_it(tmp_path: Path) -> None:
+    index = Entries()
+    evidence = writer(tmp_path, index, [])
+    evidence.write_drill(drills()["failover"], instance="plane-1")
+    evidence.write_drill(drills()["models"])
+    evidence.close()
+
+    public = read_public_key(tmp_path / "evidence.pub")
+    for record in index.records:
+        found = check(Path(record.location).read_bytes(), {public.keyid: public})
+        assert found.good, found.findings
+    assert [(each.account, each.route, each.public_model, each.verdict) for each in index.records] == [
+        ("drill:failover", "chat-east", "smart", "Proved"),
+        ("drill:models", None, None, "Proved"),
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_one_warning_and_no_failure(tmp_path: Path) -> None:

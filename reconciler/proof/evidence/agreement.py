@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reconciler.proof.evidence.findings import Finding
 from reconciler.proof.evidence.rejudge import rejudge
-from reconciler.proof.evidence.shape import CommitDigest, Decision, Intent, Predicate, Request, Statement
+from reconciler.proof.evidence.shape import (
+    CommitDigest,
+    Commitment,
+    Decision,
+    Intent,
+    Predicate,
+    Request,
+    Statement,
+    Subject,
+)
 from reconciler.proof.evidence.statement import proof_of
 from reconciler.proof.evidence.subjects import COMMIT, WHOLE_SET
 from reconciler.proof.model import Grade, Link, PathProof, Status, at_least
@@ -41,19 +50,24 @@ def _differs(field: str, value: Any, wanted: Any) -> Iterator[Finding]:
 
 
 def _subjects(statement: Statement) -> Iterator[Finding]:
-    names = [subject.name for subject in statement.subject]
-    path, source = statement.predicate.path, statement.predicate.source
+    path = statement.predicate.path
+    own = f"Route/{path.route}" if path.route else f"ProviderAccount/{path.account}"
+    yield from about_subjects(statement.subject, statement.predicate.source, own)
+
+
+def about_subjects(
+    subjects: Sequence[Subject], source: Commitment | None, own: str | None
+) -> Iterator[Finding]:
+    """Yield what is wrong with a statement's subjects; `own` is the one that it is about."""
+    names = [subject.name for subject in subjects]
     if names[:1] != [WHOLE_SET]:
         yield Finding("payload.subject[0].name", f"is not {WHOLE_SET!r}")
     if len(set(names)) != len(names):
         yield Finding("payload.subject", "names one thing twice")
-    own = f"Route/{path.route}" if path.route else f"ProviderAccount/{path.account}"
-    if own not in names:
+    if own is not None and own not in names:
         yield Finding("payload.subject", f"lacks {own}, which the evidence is about")
     commits = [
-        (each.name, each.digest.git_commit)
-        for each in statement.subject
-        if isinstance(each.digest, CommitDigest)
+        (each.name, each.digest.git_commit) for each in subjects if isinstance(each.digest, CommitDigest)
     ]
     if commits != ([(COMMIT, source.commit)] if source and not source.dirty else []):
         yield Finding("payload.subject", f"and {ROOT}.source do not name the same clean commit")
@@ -69,6 +83,8 @@ def _intent(predicate: Predicate) -> Iterator[Finding]:
     if intended is None:
         return
     yield from _differs("intended.publicModel", intended.public_model, path.model)
+    if path.key is not None and intended.managed_key is not None:
+        yield from _differs("intended.managedKey", intended.managed_key, path.key)
     if path.route is not None:
         yield from _differs("controlPlane.revision", predicate.control_plane.revision, intended.revision)
     else:

@@ -16,10 +16,13 @@ from pydantic import ValidationError
 from reconciler.proof.evidence import canonical
 from reconciler.proof.evidence.agreement import disagreements
 from reconciler.proof.evidence.canonical import NotCanonical
+from reconciler.proof.evidence.drill import DRILL_TYPE, DrillStatement, drill_disagreements
 from reconciler.proof.evidence.dsse import MAX_BYTES, Envelope, open_envelope
 from reconciler.proof.evidence.findings import BadEvidence, Finding
 from reconciler.proof.evidence.keys import PublicKey
 from reconciler.proof.evidence.shape import ManifestDigest, Statement
+
+AnyStatement = Statement | DrillStatement
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Checked:
     """What a check found. `findings` is empty exactly when the evidence is good."""
 
     findings: tuple[Finding, ...]
-    statement: Statement | None = None
+    statement: AnyStatement | None = None
     """What could be read, also when it is not to be trusted."""
     keyid: str | None = None
 
@@ -51,7 +54,9 @@ def check(raw: bytes, keys: Mapping[str, PublicKey], manifests: Mapping[str, str
         statement = read_statement(envelope)
     except BadStatement as error:
         return Checked((*findings, *error.findings), keyid=envelope.keyid)
-    findings += disagreements(statement)
+    findings += (
+        drill_disagreements(statement) if isinstance(statement, DrillStatement) else disagreements(statement)
+    )
     if manifests is not None:
         findings += _differing(statement, manifests)
     return Checked(tuple(findings), statement, envelope.keyid)
@@ -65,14 +70,16 @@ class BadStatement(Exception):
         self.findings = findings
 
 
-def read_statement(envelope: Envelope) -> Statement:
+def read_statement(envelope: Envelope) -> AnyStatement:
     """Return the statement in an envelope. Raises BadStatement, naming every field of a wrong shape."""
     try:
-        canonical.loads(envelope.payload)
+        body = canonical.loads(envelope.payload)
     except NotCanonical as error:
         raise BadStatement((Finding("payload", str(error)),)) from error
+    of_drill = isinstance(body, dict) and body.get("predicateType") == DRILL_TYPE
+    shape: type[AnyStatement] = DrillStatement if of_drill else Statement
     try:
-        return Statement.model_validate_json(envelope.payload)
+        return shape.model_validate_json(envelope.payload)
     except ValidationError as error:
         found = [Finding(_path(each["loc"]), each["msg"][:200]) for each in error.errors(include_input=False)]
         raise BadStatement(tuple(found)) from error
@@ -91,7 +98,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return path
 
 
-def _differing(statement: Statement, manifests: Mapping[str, str]) -> Iterator[Finding]:
+def _differing(statement: AnyStatement, manifests: Mapping[str, str]) -> Iterator[Finding]:
     for number, subject in enumerate(statement.subject):
         if not isinstance(subject.digest, ManifestDigest):
             continue

@@ -63,12 +63,12 @@ ANSWERED: Mapping[Link, tuple[str, ...]] = {
     Link.RESOLVED: _RESOLVED,
     Link.SERVED: (),
     Link.PROVED: ("grade",),
-    Link.CLEAN: (),
+    Link.CLEAN: ("groups",),
 }
 """What each link's `answered` may hold; `decision` and `usage` stand in the statement itself."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Strict: no unknown fields, no conversions; camelCase in JSON."""
 
     model_config = ConfigDict(
@@ -76,54 +76,56 @@ class _Part(BaseModel):
     )
 
 
-class ManifestDigest(_Part):
+class ManifestDigest(Part):
     sha256: Sha256
 
 
-class CommitDigest(_Part):
+class CommitDigest(Part):
     git_commit: Commit
 
 
-class Subject(_Part):
+class Subject(Part):
     """Something that the statement is about, by its digest."""
 
     name: str
     digest: ManifestDigest | CommitDigest
 
 
-class Tool(_Part):
+class Tool(Part):
     name: str
     version: str
 
 
-class Plane(_Part):
+class Plane(Part):
     """Which control plane, and which of its revisions was under test; None where an account was asked directly."""
 
     instance: str | None
     revision: int | None
 
 
-class Commitment(_Part):
+class Commitment(Part):
     """The commit that the manifests' work tree was at, and whether they differed from it."""
 
     commit: Commit
     dirty: bool
 
 
-class Path(_Part):
+class Path(Part):
     """What was proved: a route for a public model, or an account for a shadow model."""
 
     route: str | None
     account: str | None
     model: str
+    key: str | None
+    """The managed key in whose name it was proved once more; None: in the name of any."""
 
 
-class Configured(_Part):
+class Configured(Part):
     status: Status
     reason: Reason
 
 
-class Intent(_Part):
+class Intent(Part):
     """`record.intended_json`."""
 
     revision: int
@@ -144,7 +146,7 @@ class Intent(_Part):
     freshness_seconds: float
 
 
-class Request(_Part):
+class Request(Part):
     """The probe, without its words: what was asked of the data plane, and what came back."""
 
     endpoint: str
@@ -205,7 +207,7 @@ class Decision(BaseModel):
     attempts: list[Attempt]
 
 
-class Usage(_Part):
+class Usage(Part):
     """The host's usage row: `record.describe_row`."""
 
     id: str
@@ -223,7 +225,7 @@ class Usage(_Part):
     recorded_at: Time
 
 
-class LinkPart(_Part):
+class LinkPart(Part):
     """One link of the chain."""
 
     link: Link
@@ -247,7 +249,7 @@ class LinkPart(_Part):
         return self
 
 
-class Named(_Part):
+class Named(Part):
     """What the proof named: the host and group under test, and what the usage row said."""
 
     host: str | None
@@ -257,7 +259,7 @@ class Named(_Part):
     usage_log_id: str | None
 
 
-class Predicate(_Part):
+class Predicate(Part):
     """The proof."""
 
     recorded_at: Time
@@ -278,7 +280,7 @@ class Predicate(_Part):
     grade: Grade
 
 
-class Statement(_Part):
+class Statement(Part):
     """The whole payload of an evidence envelope."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")

@@ -62,15 +62,12 @@ def _predicate(proof: PathProof, by: Recording) -> dict[str, Any]:
     decision = served.answered.get("decision") if served else None
     rows = proved.answered.get("rows", ()) if proved else ()
     return {
-        "recordedAt": timestamp(by.recorded_at),
-        "tool": {"name": "reconciler", "version": by.version},
-        "installation": by.installation,
-        "controlPlane": {"instance": by.instance, "revision": proof.revision},
-        "source": {"commit": by.source.commit, "dirty": by.source.dirty} if by.source else None,
+        **recorded_by(by, proof.revision),
         "path": {
             "route": proof.key.route or None,
             "account": proof.key.account or None,
             "model": proof.key.model,
+            "key": proof.key.key or None,
         },
         "observedAt": timestamp(proof.observed_at),
         "intended": _listed(proof.intended, aliases(Intent)) if proof.intended is not None else None,
@@ -91,17 +88,28 @@ def _predicate(proof: PathProof, by: Recording) -> dict[str, Any]:
     }
 
 
+def recorded_by(by: Recording, revision: int | None) -> dict[str, Any]:
+    """Return the fields that say who recorded something, when, and of which revision."""
+    return {
+        "recordedAt": timestamp(by.recorded_at),
+        "tool": {"name": "reconciler", "version": by.version},
+        "installation": by.installation,
+        "controlPlane": {"instance": by.instance, "revision": revision},
+        "source": {"commit": by.source.commit, "dirty": by.source.dirty} if by.source else None,
+    }
+
+
 def _request(served: LinkResult) -> dict[str, Any]:
     asked, answered = served.asked, served.answered
     return {
-        "endpoint": _value(asked.get("endpoint", "")),
-        "model": _value(asked.get("model", "")),
-        "probe": _value(asked.get("probe")),
-        "through": _value(asked.get("through")),
+        "endpoint": value_of(asked.get("endpoint", "")),
+        "model": value_of(asked.get("model", "")),
+        "probe": value_of(asked.get("probe")),
+        "through": value_of(asked.get("through")),
         "answeredAt": timestamp(served.at),
         "status": answered.get("status"),
-        "requestId": _value(answered.get("requestId")),
-        "correlationId": _value(answered.get("correlationId")),
+        "requestId": value_of(answered.get("requestId")),
+        "correlationId": value_of(answered.get("correlationId")),
     }
 
 
@@ -109,8 +117,8 @@ def _decision(row: Mapping[str, Any]) -> dict[str, Any]:
     names = [name for name in Decision.model_fields if name != "attempts"]
     attempts = [each for each in row.get("attempts") or () if isinstance(each, Mapping)]
     return {
-        **{name: _value(row.get(name)) for name in names},
-        "attempts": [{name: _value(each.get(name)) for name in Attempt.model_fields} for each in attempts],
+        **{name: value_of(row.get(name)) for name in names},
+        "attempts": [{name: value_of(each.get(name)) for name in Attempt.model_fields} for each in attempts],
     }
 
 
@@ -118,7 +126,7 @@ def _usage(row: Mapping[str, Any]) -> dict[str, Any]:
     recorded_at = timestamp(datetime.fromisoformat(row["recordedAt"]))
     return {
         **_listed(row, aliases(Usage)),
-        "accountName": _text(row["accountName"]),
+        "accountName": text_of(row["accountName"]),
         "recordedAt": recorded_at,
     }
 
@@ -128,12 +136,12 @@ def _link(result: LinkResult) -> dict[str, Any]:
         "link": result.link.value,
         "status": result.status.value,
         "reason": result.reason.value,
-        "message": _text(result.message),
+        "message": text_of(result.message),
         "at": timestamp(result.at),
         "durationMs": round(result.duration_ms, 1),
-        "asked": {name: _value(result.asked[name]) for name in ASKED[result.link] if name in result.asked},
+        "asked": {name: value_of(result.asked[name]) for name in ASKED[result.link] if name in result.asked},
         "answered": {
-            name: _value(result.answered[name]) for name in ANSWERED[result.link] if name in result.answered
+            name: value_of(result.answered[name]) for name in ANSWERED[result.link] if name in result.answered
         },
     }
 
@@ -147,11 +155,12 @@ def _listed(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: body[name] for name in names}
 
 
-def _text(text: str) -> str:
-    return _value(_SCRUBBER.clean(text)) or ""
+def text_of(text: str) -> str:
+    """Return text of others, scrubbed and cut."""
+    return value_of(_SCRUBBER.clean(text)) or ""
 
 
-def _value(value: Any) -> Any:
+def value_of(value: Any) -> Any:
     """Return a value that canonical JSON and the shape can hold: a scalar, a list of scalars, or a note instead."""
     if isinstance(value, list | tuple):
         return [_scalar(item) for item in value[:1000]]
@@ -174,7 +183,7 @@ def proof_of(predicate: Predicate) -> PathProof:
     """Return the proof that a statement was made from, as far as it is kept."""
     path = predicate.path
     return PathProof(
-        key=PathKey(path.route or "", path.model, path.account or ""),
+        key=PathKey(path.route or "", path.model, path.account or "", path.key or ""),
         links=tuple(_link_from(part, predicate) for part in predicate.links),
         grade=predicate.grade,
         revision=predicate.control_plane.revision,

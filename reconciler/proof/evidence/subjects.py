@@ -20,6 +20,7 @@ from reconciler.manifest import (
     ShadowGroup,
     ShadowHost,
 )
+from reconciler.proof.drills.model import DrillResult
 from reconciler.proof.evidence import canonical
 from reconciler.proof.evidence.source import Source
 from reconciler.proof.model import PathKey
@@ -76,6 +77,13 @@ class Subjects:
         if self.source is not None and not self.source.dirty:
             found.append({"name": COMMIT, "digest": {"gitCommit": self.source.commit}})
         return found
+
+    def of_drill(self, result: DrillResult) -> list[dict[str, Any]]:
+        """Return the subjects of a drill: like those of its first route; of a key, the key's own."""
+        key = result.key
+        if key.model:
+            return self.of(PathKey(key.subject, key.model), {"managedKey": result.managed_key})
+        return self.of(PathKey("", ""), {"managedKey": key.subject})
 
     def _involved(self, path: PathKey, intended: Mapping[str, Any]) -> Iterator[Resource]:
         yield from self.manifests.of(ControlPlane)

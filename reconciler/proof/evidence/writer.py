@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -19,15 +19,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reconciler.errors import InvalidInput, ReconcileError
+from reconciler.proof.drills.model import DrillResult
 from reconciler.proof.evidence import canonical
+from reconciler.proof.evidence.drill import drill_statement_of
 from reconciler.proof.evidence.dsse import seal
 from reconciler.proof.evidence.keys import KEYGEN_HINT, SigningKey, make_key, read_signing_key
 from reconciler.proof.evidence.statement import Recording, statement_of
 from reconciler.proof.evidence.subjects import Subjects
-from reconciler.proof.model import PathProof
+from reconciler.proof.model import Grade, PathProof
 from reconciler.state.model import EvidenceRecord
 
 SUFFIX = ".evidence.json"
+DRILL_ENTRY = "drill:"
+"""Marks the entries of drills in the place of an account; no account is called so."""
 
 
 class Index(Protocol):
@@ -84,7 +88,11 @@ class EvidenceWriter:
 
     def write(self, proof: PathProof, *, instance: str | None = None) -> None:
         """Record a finished proof. Returns at once and never raises; `instance` is the control plane's own id."""
-        self._under_way.append(self._thread.submit(self._write, proof, instance, self.now()))
+        self._under_way.append(self._thread.submit(self._proof, proof, instance, self.now()))
+
+    def write_drill(self, result: DrillResult, *, instance: str | None = None) -> None:
+        """Record a finished drill, as `write` records a proof."""
+        self._under_way.append(self._thread.submit(self._drill, result, instance, self.now()))
 
     def close(self) -> list[str]:
         """Wait until everything is written; return the ids. Warns once of what could not be."""
@@ -104,14 +112,29 @@ class EvidenceWriter:
         self._under_way.clear()
         return written
 
-    def _write(self, proof: PathProof, instance: str | None, at: datetime) -> str:
-        by = Recording(self.installation, instance, self.version, at, self.subjects.source)
+    def _proof(self, proof: PathProof, instance: str | None, at: datetime) -> str:
+        by = self._by(instance, at)
         statement = statement_of(proof, self.subjects.of(proof.key, proof.intended), by)
+        subject = proof.key.route or f"account-{proof.key.account}"
+        name = f"{subject}-for-{proof.key.key}" if proof.key.key else subject
+        return self._keep(statement, _entry(proof, statement["predicate"], at), (name, proof.key.model))
+
+    def _drill(self, result: DrillResult, instance: str | None, at: datetime) -> str:
+        statement = drill_statement_of(result, self.subjects.of_drill(result), self._by(instance, at))
+        entry = _drill_entry(result, statement["predicate"], at)
+        name = f"drill-{result.key.drill}-{result.key.logical_group}"
+        return self._keep(statement, entry, (name, result.key.model or result.key.subject))
+
+    def _by(self, instance: str | None, at: datetime) -> Recording:
+        return Recording(self.installation, instance, self.version, at, self.subjects.source)
+
+    def _keep(self, statement: dict[str, Any], entry: EvidenceRecord, about: tuple[str, str]) -> str:
         payload = canonical.dumps(statement)
         evidence_id = id_of(payload)
-        path = self.settings.folder.resolve() / file_name(proof, at, evidence_id)
+        path = self.settings.folder.resolve() / file_name(about, entry.recorded_at, evidence_id)
         _put(path, seal(payload, self._key))
-        self.index.add_evidence(_entry(evidence_id, path, proof, statement["predicate"], at, self._key.keyid))
+        body = {**entry.body, "keyid": self._key.keyid}
+        self.index.add_evidence(replace(entry, id=evidence_id, location=str(path), body=body))
         return evidence_id
 
 
@@ -127,11 +150,10 @@ def id_of(payload: bytes) -> str:
     return f"ev-{sha256(payload).hexdigest()[:20]}"
 
 
-def file_name(proof: PathProof, at: datetime, evidence_id: str) -> str:
+def file_name(about: tuple[str, str], at: datetime, evidence_id: str) -> str:
     """Return a name that sorts by time and tells what it is about, safe on every file system."""
     moment = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    subject = proof.key.route or f"account-{proof.key.account}"
-    return f"{moment}_{_safe(subject)}_{_safe(proof.key.model)}_{evidence_id}{SUFFIX}"
+    return f"{moment}_{_safe(about[0])}_{_safe(about[1])}_{evidence_id}{SUFFIX}"
 
 
 def _safe(text: str) -> str:
@@ -153,15 +175,13 @@ def _put(path: Path, content: bytes) -> None:
         raise
 
 
-def _entry(
-    evidence_id: str, path: Path, proof: PathProof, predicate: dict[str, Any], at: datetime, keyid: str
-) -> EvidenceRecord:
+def _entry(proof: PathProof, predicate: dict[str, Any], at: datetime) -> EvidenceRecord:
     return EvidenceRecord(
-        id=evidence_id,
+        id="",
         recorded_at=at,
         verdict=predicate["verdict"],
         grade=predicate["grade"],
-        location=str(path),
+        location="",
         route=proof.key.route or None,
         public_model=proof.key.model,
         account=proof.key.account or None,
@@ -169,9 +189,31 @@ def _entry(
         body={
             **predicate["named"],
             "reason": predicate["reason"],
+            "managedKey": proof.key.key or None,
             "requestId": proof.request_id,
             "correlationId": proof.correlation_id,
             "observedAt": predicate["observedAt"],
-            "keyid": keyid,
+        },
+    )
+
+
+def _drill_entry(result: DrillResult, predicate: dict[str, Any], at: datetime) -> EvidenceRecord:
+    key = result.key
+    return EvidenceRecord(
+        id="",
+        recorded_at=at,
+        verdict=predicate["verdict"],
+        grade=Grade.NONE.value,
+        location="",
+        route=key.subject if key.model else None,
+        public_model=key.model or None,
+        account=f"{DRILL_ENTRY}{key.drill}",
+        revision=result.revision,
+        body={
+            "drill": key.drill,
+            "what": key.what,
+            "reason": predicate["reason"],
+            "message": predicate["message"],
+            "managedKey": result.managed_key,
         },
     )
