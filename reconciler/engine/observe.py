@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reconciler.engine.clock import within
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
+from reconciler.hosts.contract import HostDriver
+from reconciler.manifest import ShadowHost, seconds
 from reconciler.plan.model import CONTROL, InventoryEntry, PlaneObservation, host_plane
 from reconciler.plane import document
 from reconciler.plane.client import Snapshot
@@ -54,15 +57,24 @@ async def _observe_host(
     workspace: Workspace, host: str, inventory: Sequence[InventoryEntry]
 ) -> PlaneObservation:
     plane = host_plane(host)
-    driver = workspace.drivers[host]
+    budget = workspace.manifests.get(ShadowHost, host).spec.request_budget
     try:
-        status = await driver.check()
-        objects = await driver.observe()
-        if _missing(plane, inventory, {each.object_id for each in objects}):
-            objects = await driver.observe()
+        reading = _read(plane, workspace.drivers[host], inventory)
+        return await within(seconds(budget.observe_timeout), workspace.clock, reading)
+    except TimeoutError:
+        # Each request has its own time-out and is repeated: one after the other they may take minutes.
+        why = f"it could not be read within {budget.observe_timeout} (spec.requestBudget.observeTimeout)"
     except RemoteError as error:
-        workspace.progress.warn(f"ShadowHost/{host} is unknown: {error.message}")
-        return PlaneObservation(plane=plane, unknown=error.message)
+        why = error.message
+    workspace.progress.warn(f"ShadowHost/{host} is unknown: {why}")
+    return PlaneObservation(plane=plane, unknown=why)
+
+
+async def _read(plane: str, driver: HostDriver, inventory: Sequence[InventoryEntry]) -> PlaneObservation:
+    status = await driver.check()
+    objects = await driver.observe()
+    if _missing(plane, inventory, {each.object_id for each in objects}):
+        objects = await driver.observe()
     return PlaneObservation(plane=plane, objects=tuple(objects), version=status.version)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine.adoption import with_adopted_names
+from reconciler.engine.channels import foreign_channels
 from reconciler.engine.desire import Knowledge, by_key, desired_in_control_plane, desired_on_hosts, host_of
 from reconciler.engine.observe import Observed, observe
 from reconciler.engine.values import Values, remembered
@@ -65,6 +66,7 @@ def prospect(
     keep = suspended.keys() | unprunable(inventory, in_plane)
     after = document.merge(before, in_plane, installation=keyring.installation, keep=keep)
     desired = [*on_hosts, *in_plane]
+    held = foreign_channels(manifests, observed.planes, keyring.installation)
     made = plan(
         desired,
         observed.planes,
@@ -73,6 +75,7 @@ def prospect(
         document_before=before,
         document_after=after,
         suspended=suspended,
+        warnings=[f"ShadowGroup/{name}: {why}" for name, why in held.items()],
     )
     return Prospect(observed, inventory, by_key(desired), before, after, made, knowledge)
 

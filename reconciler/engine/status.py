@@ -7,15 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.engine.channels import foreign_channels
 from reconciler.engine.desire import host_of
 from reconciler.engine.proof_records import latest, latest_drills
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.manifest import Acceptance, ControlPlane, Resource, ShadowHost
+from reconciler.manifest import Acceptance, ControlPlane, Resource, ShadowGroup, ShadowHost
 from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
 from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
-from reconciler.proof.model import PathProof
+from reconciler.proof.model import ADVICE, PathProof, Reason
 from reconciler.state.model import Condition as StoredCondition
 from reconciler.state.model import Lease, Status
 
@@ -159,9 +160,19 @@ def programmed(workspace: Workspace, seen: Prospect) -> dict[ManifestKey, Condit
         if why is not None:
             key = (loaded.resource.KIND, loaded.resource.name)
             found[key] = Condition("Programmed", "Unknown", "HostUnknown", why)
+    found.update(_conflicts(workspace, seen))
     for plane in workspace.manifests.of(ControlPlane):
         found.pop((ControlPlane.KIND, plane.name), None)
     return found
+
+
+def _conflicts(workspace: Workspace, seen: Prospect) -> dict[ManifestKey, Condition]:
+    reason = Reason.FOREIGN_CHANNEL
+    held = foreign_channels(workspace.manifests, seen.observed.planes, workspace.keyring.installation)
+    return {
+        (ShadowGroup.KIND, name): Condition("Programmed", "False", reason.value, f"{why}; {ADVICE[reason]}")
+        for name, why in held.items()
+    }
 
 
 def _out_of_date(change: Change) -> Condition:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from reconciler.manifest.meta import Endpoint, Resource, SecretSource, Strict, ValueFrom, register
+from reconciler.manifest.meta import Duration, Endpoint, Resource, SecretSource, Strict, ValueFrom, register
 
 
 class RequestBudget(Strict):
@@ -17,6 +17,10 @@ class RequestBudget(Strict):
     )
     burst: int = Field(50, ge=1, le=10_000, description="Requests that may go out at once after a pause.")
     max_in_flight: int = Field(16, ge=1, le=256, description="Admin requests under way at the same time.")
+    observe_timeout: Duration = Field(
+        "60s",
+        description="Longest time for one reading of the whole host; after it, what stands there is unknown.",
+    )
 
 
 class KeyIssuer(Strict):

@@ -13,7 +13,7 @@ from reconciler.engine.apply import Report
 from reconciler.errors import RemoteError
 from reconciler.proof.model import Link, PathKey, PathProof, Reason, Status
 from tests.matrix.causes import route_paths
-from tests.matrix.judged import ready, verified
+from tests.matrix.judged import condition, ready, verified
 from tests.matrix.manifests import ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import SECRETS, World, copied, opened
@@ -126,3 +126,31 @@ def test_a_priority_changed_by_hand_is_drift_and_never_ready(applied: Path, tmp_
 
     assert ready(report, "Route", "spare") == ("False", "Drifted")
     assert report.exit_code == 3
+
+
+def test_a_foreign_channel_over_a_group_is_a_conflict_that_the_plan_warns_of(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            group = await world.group("east-chat", "east")
+            channel = {"name": "theirs", "group_ids": [group["id"]]}
+            made = await world.admin("east", "POST", "/channels", channel)
+
+            report = await world.apply()
+
+            sentence = "channel 'theirs' on host/east, which is not ours, holds the group"
+            assert [each.split(":")[0] for each in report.plan.warnings] == ["ShadowGroup/east-chat"]
+            assert sentence in report.plan.warnings[0]
+            assert (report.changed, report.exit_code) == (False, 3)
+            programmed = condition(report, "ShadowGroup", "east-chat", "Programmed")
+            assert (programmed.status, programmed.reason) == ("False", "ForeignChannel")
+            assert sentence in programmed.message
+            assert ready(report, "ShadowGroup", "east-chat") == ("False", "ForeignChannel")
+            assert ready(report, "ShadowGroup", "east-spare") == ("True", "Ready")
+
+            await world.admin("east", "DELETE", f"/channels/{made['id']}")
+            report = await world.apply()
+            assert (report.plan.warnings, report.exit_code) == ((), 0)
+
+    run(main)

@@ -1,0 +1,50 @@
+"""A host that takes every request and answers none: it costs its own resources one deadline, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from reconciler.engine.apply import Report
+from reconciler.manifest import ShadowHost, seconds
+from tests.matrix.manifests import manifests
+from tests.matrix.virtual import VirtualClock, run
+from tests.matrix.world import copied, opened
+
+TIMEOUT_S = seconds(manifests().get(ShadowHost, "west").spec.request_budget.observe_timeout)
+ON_WEST = {
+    ("ShadowHost", "west"), ("ShadowGroup", "west-chat"), ("GatewayKey", "west-chat"), ("ProviderAccount", "gamma"),
+    ("Route", "beside"),
+}  # fmt: skip
+
+
+async def hang(request: httpx.Request) -> None:
+    """Never answer for west."""
+    if request.url.host == "west.test":
+        await asyncio.Event().wait()
+
+
+def test_verify_gives_a_hanging_host_one_deadline_and_names_it(applied: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> tuple[Report, float]:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            world.net.before.append(hang)
+            started = clock.monotonic()
+            return await world.verify(), clock.monotonic() - started
+
+    report, took_s = run(main)
+
+    statuses = {(each.kind, each.name): each for each in report.outcome.statuses}
+    host = next(each for each in statuses["ShadowHost", "west"].conditions if each.type == "Ready")
+    assert (host.status, host.reason) == ("Unknown", "HostUnknown")
+    assert host.message == "it could not be read within 60s (spec.requestBudget.observeTimeout)"
+    assert {
+        key
+        for key, status in statuses.items()
+        for each in status.conditions
+        if (each.type, each.status) == ("Programmed", "Unknown")
+    } >= ON_WEST
+    for key in (("Route", "near"), ("Route", "spare"), ("ShadowHost", "east"), ("ProviderAccount", "alpha")):
+        assert [each.status for each in statuses[key].conditions if each.type == "Ready"] == ["True"]
+    assert TIMEOUT_S <= took_s < 2 * TIMEOUT_S
