@@ -34,7 +34,7 @@ class BatchedLog:
     """
 
     def __init__(
-        self, store: LogStore, *, linger_s: float = 0.03, capacity: int = 50_000, stored_within_s: float = 5.0
+        self, store: LogStore, *, linger_s: float = 0.1, capacity: int = 50_000, stored_within_s: float = 5.0
     ) -> None:
         self.dropped = 0
         self.stored = 0

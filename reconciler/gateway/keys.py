@@ -40,7 +40,7 @@ class Keys:
     """Every keyed operation of the gateway. Made from the master key; the master key itself is not kept."""
 
     def __init__(self, master: bytes) -> None:
-        self._managed = _derive(master, "managed-key-hash")
+        self._managed = _hmac_states(_derive(master, "managed-key-hash"))
         self._sessions = _derive(master, "session-hash")
         self._fingerprints = _derive(master, "fingerprint")
         self._seal = AESGCM(_derive(master, "gateway-key-seal"))
@@ -53,7 +53,10 @@ class Keys:
 
         Looking it up in a dict leaks no timing that helps: without the server secret nobody can choose its prefix.
         """
-        return hmac.digest(self._managed, presented.encode("utf-8", "surrogatepass"), "sha256")
+        inner, outer = (state.copy() for state in self._managed)
+        inner.update(presented.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return outer.digest()
 
     def hash_session(self, managed_key: str, session: str) -> str:
         """Return the keyed hash of a client's session; see `routing.sessions`."""
@@ -134,6 +137,16 @@ def _create(path: Path) -> None:
 
 def _derive(master: bytes, purpose: str) -> bytes:
     return HKDFExpand(hashes.SHA256(), 32, f"reconciler.gateway/{purpose}".encode()).derive(master)
+
+
+def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """Return SHA-256 as it stands after the two padded keys of HMAC (RFC 2104), ready to be copied for every message.
+
+    `hmac.digest` lets go of the interpreter for each, to which another thread then holds on: 2 to 17 us, against 0.6.
+    """
+    block = key.ljust(hashlib.sha256().block_size, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+    return inner, outer
 
 
 def _place(name: str, version: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from urllib.parse import unquote
-from uuid import uuid4
 
 import msgspec
 
@@ -18,6 +17,7 @@ from reconciler.gateway.dataplane.exchange import Exchange
 from reconciler.gateway.dataplane.headers import Headers, find
 from reconciler.gateway.dataplane.inbound import Receive, Scope, Send
 from reconciler.gateway.dataplane.metrics import Counts, DataPlaneCollector
+from reconciler.gateway.dataplane.request_ids import new_request_id
 from reconciler.gateway.dataplane.rows import expired
 from reconciler.gateway.dataplane.settings import DataPlaneSettings
 from reconciler.gateway.runtime.plane import Runtime
@@ -64,7 +64,7 @@ class DataPlane:
             await Exchange(self, endpoint, scope, receive, send).run()
             return
         protocol: Protocol = "anthropic" if find(scope["headers"], b"anthropic-version") else "openai"
-        request_id = uuid4().hex
+        request_id = new_request_id(self.clock())
         try:
             if path != MODELS and not path.startswith(MODELS + "/"):
                 known = endpoint is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from reconciler.gateway.contract import DecisionRow, JsonObject
 from reconciler.gateway.dataplane import errors
@@ -23,6 +22,7 @@ from reconciler.gateway.dataplane.inbound import (
     read_body,
     too_large,
 )
+from reconciler.gateway.dataplane.request_ids import new_request_id
 from reconciler.gateway.runtime.plane import rfc3339
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ class Exchange:
         self.plane = plane
         self.endpoint = endpoint
         self.scope = scope
-        self.request_id = uuid4().hex
         self.caller: Caller | None = None
         self.head_sent = False
         """A byte has reached the client, or is about to: from here on nothing is replayed."""
@@ -51,6 +50,7 @@ class Exchange:
         self._send = send
         self._started = plane.monotonic()
         self._at = plane.clock()
+        self.request_id = new_request_id(self._at)
         self._status = CLIENT_CLOSED
         self._admitted = False
         self._attempts: list[JsonObject] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -25,6 +26,9 @@ TABLES: Mapping[str, Table] = {
 
 _AUDITS = {"sticky": schema.sticky_audit, "failover": schema.failover_events}
 _COLUMNS = ("at", "request_id", "route_id", "from_route_id", "probe", "namespace", "row")
+_MARKS = f"({', '.join('?' * len(_COLUMNS))})"
+_PORTIONS = (256, 64, 16, 4, 1)
+"""Rows of one statement: few sizes, because the driver keeps each statement that it has seen."""
 MAX_DELETED = 10_000
 """Rows that one tidying transaction deletes at most, so that no writer waits long."""
 
@@ -68,8 +72,12 @@ class SqlLogStore:
     def _insert(self, connection: Connection, table: str, values: list[tuple[Any, ...]]) -> None:
         columns = ", ".join(f'"{column}"' for column in _COLUMNS)
         if self.database.is_sqlite:
-            marks = ", ".join("?" * len(_COLUMNS))
-            connection.exec_driver_sql(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
+            # One statement for many rows: the driver lets go of the interpreter once per statement, and each time it
+            # must take it back from the event loop, which then waits for a row of the log.
+            for rows in _portions(values):
+                marks = ", ".join([_MARKS] * len(rows))
+                statement = f"INSERT INTO {table} ({columns}) VALUES {marks}"  # noqa: S608 - names of ours
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
             return
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
@@ -102,6 +110,14 @@ class SqlLogStore:
                 some = select(table.c.id).where(old).order_by(table.c.id).limit(MAX_DELETED)
                 deleted += connection.execute(table.delete().where(table.c.id.in_(some))).rowcount
         return deleted
+
+
+def _portions(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    start = 0
+    for size in _PORTIONS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def _conditions(table: Table, wanted: LogFilter) -> list[ColumnElement[bool]]:
