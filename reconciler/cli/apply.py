@@ -34,6 +34,7 @@ from reconciler.state.render import status_document
 @output_option("text", "json", "markdown")
 @click.option("--dry-run", is_flag=True, help="Only plan; the same as `reconcile plan`.")
 @click.option("--detailed-exitcode", is_flag=True, help="With --dry-run: exit 2 when changes are pending.")
+@click.option("--observed", metavar="FILE|URL", help="With --dry-run: plan against this observation.")
 @click.option(
     "--plan-digest", metavar="SHA256", help="Apply only if the plan still has this digest; else exit 5."
 )
@@ -44,6 +45,13 @@ from reconciler.state.render import status_document
     default="affected",
     show_default=True,
     help="Which paths must be proved before a revision may be promoted.",
+)
+@click.option(
+    "--rotate-key",
+    "rotate",
+    multiple=True,
+    metavar="NAME",
+    help="Make a new value for this ManagedKey with generate: true; the old one stops working. Repeatable.",
 )
 @click.option("--allow-unproved", is_flag=True, help="Leave for --prove none.")
 @guard_options
@@ -58,9 +66,11 @@ def apply(
     output: str,
     dry_run: bool,
     detailed_exitcode: bool,
+    observed: str | None,
     plan_digest: str | None,
     all_or_nothing: bool,
     prove: str,
+    rotate: tuple[str, ...],
     allow_unproved: bool,
     allow_delete_ratio: float,
     allow_serving_delete: bool,
@@ -85,12 +95,15 @@ def apply(
       reconcile apply manifests --dry-run -o markdown
       reconcile apply manifests --plan-digest "$(reconcile plan manifests -o json | jq -r .digest)"
     """
+    if dry_run and rotate:
+        raise click.UsageError("--rotate-key makes a key, so it does not go with --dry-run")
     if dry_run:
         context.invoke(
             plan_command,
             paths=paths,
             output=output,
             detailed_exitcode=detailed_exitcode,
+            observed=observed,
             allow_delete_ratio=allow_delete_ratio,
             allow_serving_delete=allow_serving_delete,
             allow_unroutable=allow_unroutable,
@@ -102,6 +115,8 @@ def apply(
             state=state,
         )
         return
+    if observed is not None:
+        raise click.UsageError("--observed goes with --dry-run: applying looks at the planes themselves")
     if output == "markdown":
         raise click.UsageError("-o markdown goes with --dry-run")
     allowances = Allowances(
@@ -115,16 +130,24 @@ def apply(
         all_or_nothing=all_or_nothing,
         prove=prove,
         unproved=allow_unproved,
+        rotate=frozenset(rotate),
         expected_digest=plan_digest,
     )
     manifests = read_manifests(paths)
-    options = options_of(policy=policy, stack=stack, quiet=quiet, with_secrets=True, evidence=evidence)
+    options = options_of(
+        policy=policy,
+        stack=stack,
+        quiet=quiet,
+        with_secrets=True,
+        evidence=evidence,
+        allow_origin_change=allow_origin_change,
+    )
 
     async def run() -> Report:
         async with open_workspace(manifests, store, options) as workspace:
             return await apply_manifests(workspace, how)
 
-    with open_store(state, installation) as store:
+    with open_store(state, installation, quiet=quiet) as store:
         report = asyncio.run(run())
         reports.write(store)
     show_report(report, output)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.evidence_text import checked_lines, entry_json, list_lines, show_lines
-from reconciler.cli.options import open_store, output_option, read_manifests, state_option
+from reconciler.cli.options import open_known_store, output_option, read_manifests, state_option
 from reconciler.cli.recording import default_key_file
 from reconciler.errors import InvalidInput
 from reconciler.manifest import seconds
@@ -93,7 +93,7 @@ def list_(
     if drill is not None and account is not None:
         raise click.UsageError("--drill and --account exclude each other")
     account = f"{DRILL_ENTRY}{drill}" if drill else account
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         found = store.evidence(
             route=route, account=account, public_model=model, verdict=verdict, since=since, limit=limit
         )
@@ -266,7 +266,7 @@ def prune(*, before: datetime, dry_run: bool, state: str) -> None:
       reconcile evidence prune --before 90d --dry-run
       reconcile evidence prune --before 2030-01-01T00:00:00Z
     """
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         found = store.evidence(before=before, limit=1_000_000)
         for record in () if dry_run else found:
             path = Path(record.location)
@@ -280,7 +280,7 @@ def prune(*, before: datetime, dry_run: bool, state: str) -> None:
 
 
 def _record(evidence_id: str, state: str) -> EvidenceRecord:
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         found = store.evidence(evidence_id=evidence_id, limit=1)
     if not found:
         raise InvalidInput(

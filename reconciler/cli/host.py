@@ -49,7 +49,7 @@ def accept_compliance(
         async with open_host(host_name, manifests, store, options) as driver:
             await _accept(driver, yes=yes)
 
-    with open_store(state, installation) as store:
+    with open_store(state, installation, quiet=quiet) as store:
         asyncio.run(run())
 
 

@@ -10,6 +10,7 @@ import click
 
 from reconciler.cli.options import open_store, options_of, paths_argument, run_options
 from reconciler.cli.text import escape
+from reconciler.cli.writing import write_file
 from reconciler.engine.importing import Imported, import_host
 from reconciler.engine.workspace import open_host
 from reconciler.errors import InvalidInput, Refused
@@ -72,13 +73,13 @@ def import_(
                 stack=options.stack,
             )
 
-    with open_store(state, installation) as store:
+    with open_store(state, installation, quiet=quiet) as store:
         imported = asyncio.run(run())
     text = to_yaml(imported.resources)
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_file(out, text.encode())
     for each in imported.left_out:
         name = escape(f"{each.kind} {each.host_name!r} (id {each.object_id})")
         click.echo(f"left out: {name}: {escape(each.reason)}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +31,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def paths_argument(function: F) -> F:
-    """Add PATH...: files, folders, or - for standard input."""
-    return click.argument("paths", nargs=-1, required=True, metavar="PATH...")(function)
+    """Add PATH... and -f PATH: files, folders, or - for standard input; the command gets all of them as `paths`."""
+
+    @click.argument("paths", nargs=-1, metavar="PATH...")
+    @click.option(
+        "-f",
+        "--filename",
+        "named",
+        multiple=True,
+        metavar="PATH",
+        help="The same as PATH, for those used to it; - is standard input.",
+    )
+    @functools.wraps(function)
+    def command(*args: Any, paths: tuple[str, ...], named: tuple[str, ...], **options: Any) -> Any:
+        if not paths and not named:
+            raise click.UsageError("Missing argument 'PATH...': files, folders, or - for standard input.")
+        return function(*args, paths=(*paths, *named), **options)
+
+    return command  # type: ignore[return-value]  # click reads the options off the function, not its signature
 
 
 def output_option(*formats: str) -> Callable[[F], F]:
@@ -108,9 +125,24 @@ def guard_options(function: F) -> F:
 
 
 @contextmanager
-def open_store(url: str, installation: str | None = None) -> Iterator[Store]:
-    """Open the state store for one command."""
+def open_store(url: str, installation: str | None = None, *, quiet: bool = False) -> Iterator[Store]:
+    """Open the state store for one command, and say so when it is a new one: it may be meant to be another."""
+    new = not Store.exists(url)
     with Store.open(url, now=lambda: datetime.now(UTC), installation=installation) as store:
+        if new and not quiet:
+            told = f"new state store {url}, installation {store.installation().id}; see --state if you have one already"
+            click.echo(told, err=True)
+        yield store
+
+
+@contextmanager
+def open_known_store(url: str) -> Iterator[Store]:
+    """Open the state store for a command that only reads it. Raises InvalidInput when there is none: it makes none."""
+    if not Store.exists(url):
+        raise InvalidInput(
+            f"there is no state store at {url}", hint="see --state, or make one: reconcile apply PATH"
+        )
+    with Store.open(url, now=lambda: datetime.now(UTC)) as store:
         yield store
 
 
@@ -121,6 +153,7 @@ def options_of(
     quiet: bool,
     with_secrets: bool = False,
     evidence: EvidenceSettings | None = None,
+    allow_origin_change: bool = False,
 ) -> Options:
     """Return how to run, from the shared options."""
     return Options(
@@ -130,6 +163,7 @@ def options_of(
         with_secrets=with_secrets,
         lease_s=_lease_s(),
         evidence=evidence,
+        allow_origin_change=allow_origin_change,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from reconciler.cli.observed import age, read_observation
 from reconciler.cli.options import (
     guard_options,
     open_store,
@@ -16,11 +17,15 @@ from reconciler.cli.options import (
     read_manifests,
     run_options,
 )
-from reconciler.engine.apply import Planned, make_plan
-from reconciler.engine.workspace import open_workspace
+from reconciler.cli.progress import Terminal
+from reconciler.engine.adoption import require_adoptable
+from reconciler.engine.planning import Planned, make_plan, plan_from
+from reconciler.engine.workspace import Options, open_workspace
 from reconciler.errors import Refused
+from reconciler.manifest import ManifestSet
 from reconciler.plan.guard import Allowances
 from reconciler.plan.render import to_json, to_markdown, to_text
+from reconciler.state.store import Store
 
 CHANGES_PENDING_EXIT_CODE = 2
 
@@ -29,6 +34,11 @@ CHANGES_PENDING_EXIT_CODE = 2
 @paths_argument
 @output_option("text", "json", "markdown")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending.")
+@click.option(
+    "--observed",
+    metavar="FILE|URL",
+    help="Plan against this observation, by `reconcile observe` or of a controller; no credential is needed.",
+)
 @guard_options
 @run_options
 @click.pass_context
@@ -38,6 +48,7 @@ def plan(
     paths: tuple[str, ...],
     output: str,
     detailed_exitcode: bool,
+    observed: str | None,
     allow_delete_ratio: float,
     allow_serving_delete: bool,
     allow_unroutable: bool,
@@ -50,13 +61,16 @@ def plan(
 ) -> None:
     """Show what apply would do, and change nothing.
 
-    Reads the control plane and the hosts with their admin credentials; no other secret is read.
+    Reads the control plane and the hosts with their admin credentials; no other secret is read. With --observed nothing
+    is read but that observation: no credential, no state store and no host is needed, which is how a pull request is
+    planned. A URL is asked with the token in $RECONCILE_VIEWER_TOKEN.
     A guard's refusal is part of the plan, and exits 4.
 
     \b
     Examples:
       reconcile plan manifests
       reconcile plan manifests -o markdown > comment.md
+      reconcile plan manifests --observed https://reconciler.example.com/api/v1/observed
       kustomize build overlays/prod | reconcile plan -
     """
     allowances = Allowances(
@@ -66,19 +80,30 @@ def plan(
         origin_change=allow_origin_change,
     )
     manifests = read_manifests(paths)
-    options = options_of(policy=policy, stack=stack, quiet=quiet)
-
-    async def run() -> Planned:
-        async with open_workspace(manifests, store, options) as workspace:
-            return await make_plan(workspace, allowances)
-
-    with open_store(state, installation) as store:
-        planned = asyncio.run(run())
+    if observed is not None:
+        planned = _from_observation(observed, manifests, allowances, quiet=quiet)
+    else:
+        options = options_of(policy=policy, stack=stack, quiet=quiet, allow_origin_change=allow_origin_change)
+        with open_store(state, installation, quiet=quiet) as store:
+            planned = asyncio.run(_live(manifests, store, options, allowances))
     show_plan(planned, output)
+    require_adoptable(planned.plan, manifests)
     if planned.refusals:
         context.exit(Refused.exit_code)
     if detailed_exitcode and planned.plan.pending():
         context.exit(CHANGES_PENDING_EXIT_CODE)
+
+
+async def _live(manifests: ManifestSet, store: Store, options: Options, allowances: Allowances) -> Planned:
+    async with open_workspace(manifests, store, options) as workspace:
+        return await make_plan(workspace, allowances)
+
+
+def _from_observation(where: str, manifests: ManifestSet, allowances: Allowances, *, quiet: bool) -> Planned:
+    observation = read_observation(where)
+    told = f"revision {observation.revision} as it was {age(observation)} ago ({where})"
+    Terminal(quiet=quiet).phase("observe", told)
+    return asyncio.run(plan_from(observation, manifests, allowances))
 
 
 def show_plan(planned: Planned, output: str) -> None:

@@ -67,7 +67,7 @@ def _run(manifests: ManifestSet, options: Options, state: str) -> Report:
         async with open_workspace(manifests, store, options) as workspace:
             return await apply(workspace, ApplyOptions(prove="all"))
 
-    with open_store(state) as store:
+    with open_store(state, quiet=True) as store:
         return asyncio.run(run())
 
 
@@ -81,8 +81,8 @@ class MadeUp(SecretReader):
         """Return the made-up value of a reference."""
         return self.values[variable(source)]
 
-    def generated(self, file: Path, *, what: str) -> str:
-        """Return a made-up key; no file is written."""
+    def delivered(self, file: Path, *, what: str) -> str:
+        """Return a made-up key; no file is read, and none is ever written."""
         return "rk-" + hashlib.sha256(f"rehearsal\0{file}".encode()).hexdigest()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.options import open_store, output_option, state_option
+from reconciler.cli.options import open_known_store, output_option, state_option
+from reconciler.cli.writing import write_file
 from reconciler.engine.proof_records import latest_drills
 from reconciler.errors import InvalidInput
 from reconciler.proof.model import PathKey
@@ -58,13 +57,13 @@ def report(*, output: str, output_file: Path | None, state: str) -> None:
       reconcile report -o html --output-file proof.html
       reconcile report -o junit > proof.xml
     """
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         found = report_of(store)
     rendered = RENDER[output](found)
     if output_file is None:
         click.echo(rendered, nl=False)
     else:
-        write_report(output_file, rendered)
+        write_file(output_file, rendered.encode())
 
 
 def report_of(store: Store) -> ProofReport:
@@ -97,7 +96,7 @@ class ReportFiles:
             return
         found = report_of(store)
         for form, path in self.by_form.items():
-            write_report(path, RENDER[form](found))
+            write_file(path, RENDER[form](found).encode())
 
 
 def report_options(function: F) -> F:
@@ -119,19 +118,3 @@ def report_options(function: F) -> F:
         return function(*args, reports=ReportFiles(paths), **options)
 
     return command  # type: ignore[return-value]  # click reads the options off the function, not its signature
-
-
-def write_report(path: Path, content: str) -> None:
-    """Write a file at once or not at all, mode 0644. Raises InvalidInput."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
-                os.fchmod(file.fileno(), 0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from error

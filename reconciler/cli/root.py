@@ -13,6 +13,7 @@ from reconciler.cli.controller import controller
 from reconciler.cli.evidence import evidence
 from reconciler.cli.host import host
 from reconciler.cli.import_ import import_
+from reconciler.cli.observe import observe
 from reconciler.cli.plan import plan
 from reconciler.cli.rehearse import rehearse
 from reconciler.cli.report import report
@@ -68,6 +69,7 @@ for command in (
     get,
     host,
     import_,
+    observe,
     plan,
     rehearse,
     report,

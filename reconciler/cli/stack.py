@@ -102,7 +102,7 @@ def _apply(manifests: ManifestSet, stack: Stack, state: str) -> Report:
         async with open_workspace(manifests, store, options) as workspace:
             return await apply(workspace, ApplyOptions())
 
-    with open_store(state) as store:
+    with open_store(state, quiet=True) as store:
         return asyncio.run(run())
 
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import click
 
-from reconciler.cli.options import open_store, output_option, state_option
+from reconciler.cli.options import open_known_store, output_option, state_option
 from reconciler.cli.tables import KIND_ORDER, describe_lines, status_table
 from reconciler.errors import InvalidInput
 from reconciler.state.render import event_item, status_document, status_item
@@ -28,7 +28,7 @@ def get(*, kind: str | None, output: str, state: str) -> None:
       reconcile get -o json
     """
     wanted = kind_word(kind) if kind else None
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         statuses = [status for status in store.statuses() if wanted in (None, status.kind)]
     if output == "json":
         click.echo(json.dumps(status_document(statuses), indent=2, sort_keys=True))
@@ -56,7 +56,7 @@ def describe(*, manifest: str, output: str, state: str) -> None:
     if not separator:
         raise click.UsageError("give KIND/NAME, for example Route/chat-east")
     kind = kind_word(kind)
-    with open_store(state) as store:
+    with open_known_store(state) as store:
         status = store.status(kind, name)
         known = [each.name for each in store.statuses() if each.kind == kind]
         events = store.events(kind, name, limit=20)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.options import paths_argument
 from reconciler.hosts.registry import DRIVERS, driver_schemas
 from reconciler.manifest import schema as schemas
 from reconciler.manifest.check import load_and_check
@@ -42,7 +43,7 @@ Examples:
   kustomize build overlays/prod | reconcile validate - -o github
 """
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@paths_argument
 @click.option(
     "-o",
     "--output",
@@ -53,7 +54,7 @@ Examples:
 )
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.pass_context
-def validate(context: click.Context, paths: tuple[str, ...], output: str, strict: bool) -> None:
+def validate(context: click.Context, *, paths: tuple[str, ...], output: str, strict: bool) -> None:
     """Check manifests offline: structure, references and policy.
 
     PATH is a file, a folder (all its *.yaml and *.yml) or - for standard input. All problems are reported at once,

@@ -60,7 +60,7 @@ def verify(
         async with open_workspace(manifests, store, options) as workspace:
             return await verify_manifests(workspace)
 
-    with open_store(state, installation) as store:
+    with open_store(state, installation, quiet=quiet) as store:
         report = asyncio.run(run())
         reports.write(store)
     show_report(report, output)

@@ -1,4 +1,4 @@
-"""Names for what is about to be adopted.
+"""What is about to be adopted: names for it, and what to say when it cannot be.
 
 A driver calls a group that carries no marker of ours `#<id>`. Once a manifest adopts it, accounts and keys that refer
 to it refer to that manifest, also in the plan that is made before the marker is on it.
@@ -10,8 +10,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.errors import InvalidInput
 from reconciler.manifest import ManifestSet, ShadowGroup
-from reconciler.plan.model import ObservedObject, PlaneObservation, host_plane
+from reconciler.manifest.meta import ADOPT
+from reconciler.plan.model import ADOPTION_FAILED, ObservedObject, Plan, PlaneObservation, host_plane
+
+
+def failed_adoptions(made: Plan, manifests: ManifestSet) -> list[str]:
+    """Return, for each manifest whose adopt annotation cannot be followed, its place and what to write instead."""
+    found = []
+    for skipped in made.skipped:
+        loaded = manifests.find(skipped.key.kind, skipped.key.name)
+        if skipped.reason in ADOPTION_FAILED and loaded is not None:
+            place = loaded.at(("metadata", "annotations", ADOPT))
+            found.append(f"{place}: {skipped.key.kind}/{skipped.key.name}: {skipped.message}")
+    return found
+
+
+def require_adoptable(made: Plan, manifests: ManifestSet) -> None:
+    """Raise InvalidInput, naming every place, when an adopt annotation cannot be followed."""
+    found = failed_adoptions(made, manifests)
+    if found:
+        raise InvalidInput("\n".join(found), hint="nothing was changed")
 
 
 def with_adopted_names(

@@ -11,21 +11,28 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from reconciler.engine.adoption import require_adoptable
 from reconciler.engine.bookkeeping import overdue
 from reconciler.engine.contract import Contract
-from reconciler.engine.cost import Costs, made_or_touched, proving
-from reconciler.engine.drilling import Drilling, stale_drills
+from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
+from reconciler.engine.generated_keys import (
+    check_rotation,
+    deliver,
+    live_versions,
+    lost_files,
+    lost_message,
+)
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
 from reconciler.engine.keeper import Keeper
 from reconciler.engine.live import Live
 from reconciler.engine.observe import Observed, observe
-from reconciler.engine.policies import Policies
 from reconciler.engine.proof_records import stale
 from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
 from reconciler.engine.proving import Proofs
@@ -35,12 +42,8 @@ from reconciler.engine.values import Values, origins, read_values, remember_valu
 from reconciler.engine.withdrawal import disproved, withdraw
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, Refused
-from reconciler.manifest import Acceptance
-from reconciler.plan.guard import Allowances, Refusal, check, require, require_fresh
-from reconciler.plan.impact import configuration
+from reconciler.plan.guard import Allowances, require, require_fresh
 from reconciler.plan.model import ObjectKey, Plan
-from reconciler.plan.render import Proving
-from reconciler.proof.drills import demanded, targets
 from reconciler.proof.model import PathKey
 from reconciler.state.model import Lease
 
@@ -55,6 +58,8 @@ class ApplyOptions:
     """all, affected or none: which paths must be proved before a revision may be promoted."""
     unproved: bool = False
     """Leave for `prove="none"`: routes enter service unproved."""
+    rotate: frozenset[str] = frozenset()
+    """ManagedKeys that we make, to be made anew: the old values stop working at promote."""
     expected_digest: str | None = None
     """Digest of a plan made before; StalePlan when the plan made now differs."""
 
@@ -77,6 +82,8 @@ class Report:
     """Objects that could not be taken away yet, and why."""
     withdrawn: tuple[PathKey, ...] = ()
     """Paths that were taken out of service because they are disproved."""
+    observed: Observed | None = None
+    """The last look at every plane."""
 
     @property
     def exit_code(self) -> int:
@@ -84,46 +91,12 @@ class Report:
         return 0 if self.outcome.all_ready and not self.held_back else 3
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A plan, and why it would be refused."""
-
-    plan: Plan
-    refusals: tuple[Refusal, ...] = ()
-    proving: Proving | None = None
-    """What proving it will cost."""
-
-
-async def make_plan(workspace: Workspace, allowances: Allowances) -> Planned:
-    """Return what apply would do. Reads the planes, and no secret but their admin credentials."""
-    workspace.progress.phase("observe", "reading the control plane and the hosts")
-    seen = await look(workspace)
-    refusals = tuple(check(seen.plan, allowances, origins=origins(workspace)))
-    return Planned(seen.plan, refusals, cost_of(workspace, seen))
-
-
-def cost_of(workspace: Workspace, seen: Prospect) -> Proving:
-    """Return what proving a plan will cost, with what is due anyway and the drills that Acceptances demand."""
-    policies, store = Policies(workspace), workspace.store
-    scope, policy_of = policies.scope, policies.of_path
-    due = stale(workspace, scope, policy_of)
-    paths = {*made_or_touched(seen.plan, scope), *due}
-    revision = seen.observed.snapshot.revision
-    drills = demanded(policy_of, targets(configuration(seen.document_after, "after"), revision))
-    if not seen.plan.pending():
-        drills = stale_drills(workspace, policy_of, drills)
-    costs = Costs(scope, policy_of, lambda host, model, tokens: store.price(host, model, tokens=tokens))
-    bills = [*costs.of_paths(sorted(paths)), *costs.of_drills(drills)]
-    today = workspace.clock.now().date()
-    spent = {each.name: store.spent(each.name, today) for each in workspace.manifests.of(Acceptance)}
-    return proving(bills, costs.shortages(bills, spent, today))
-
-
 async def apply(workspace: Workspace, options: ApplyOptions) -> Report:
     """Make the live planes match the manifests, and prove it.
 
     Raises: InvalidInput, Refused, StalePlan, LeaseLost; RemoteError only when the control plane itself fails.
     """
+    check_rotation(workspace.manifests, options.rotate)
     values = read_values(workspace.manifests, workspace.reader)
     async with lease_of(workspace) as (fenced, lease):
         return await _Apply(fenced, lease, options, values).run()
@@ -149,11 +122,14 @@ class _Apply:
         before, work, proofs = await self._begin()
         plan = before.plan
         self._check_digest(before)
-        require(plan, self.options.allowances, origins=origins(workspace))
+        require_adoptable(plan, workspace.manifests)
+        require(plan, self.options.allowances, origins=origins(workspace, self.values))
         if self.options.prove == "none" and not self.options.unproved:
             raise Refused(
                 "--prove none would put routes into service unproved", hint="allowed by --allow-unproved"
             )
+        before = self._make_keys(before)
+        plan = before.plan
         remember_values(workspace, self.values, self.lease)
         self._keep_books(before)
         if not plan.pending():
@@ -202,8 +178,33 @@ class _Apply:
         if expected is None:
             return
         # A plan reads no secret, so the digest to compare is that of a plan made the same way.
-        made = prospect(self.workspace, before.observed, before.inventory, knowledge_of(self.workspace, None))
+        knowledge = knowledge_of(self.workspace, None, before.document_before)
+        made = prospect(self.workspace, before.as_read, before.inventory, knowledge)
         require_fresh(made.plan, expected)
+
+    def _make_keys(self, before: Prospect) -> Prospect:
+        """Make the consumers' keys that are missing or to be rotated, and plan again if there was any."""
+        workspace = self.workspace
+        for name, file in self._lost(before).items():
+            if name not in self.options.rotate:
+                workspace.progress.warn(lost_message(name, file))
+        live = live_versions(before.document_before, workspace.keyring.installation)
+        had = self.values.by_reference
+        self.values = deliver(self.values, workspace.manifests, workspace.reader, live, self.options.rotate)
+        if self.values.by_reference == had:
+            return before
+        knowledge = knowledge_of(workspace, self.values, before.document_before)
+        return prospect(workspace, before.as_read, before.inventory, knowledge)
+
+    async def _write_statuses(
+        self, seen: Prospect, proofs: Proofs, held_back: Mapping[ObjectKey, str]
+    ) -> Outcome:
+        return await write_statuses(
+            self.workspace, self.lease, seen, proofs, held_back, lost=self._lost(seen)
+        )
+
+    def _lost(self, seen: Prospect) -> dict[str, Path]:
+        return lost_files(self.values, seen.document_before, self.workspace.keyring.installation)
 
     def _keep_books(self, seen: Prospect) -> None:
         store = self.workspace.store
@@ -219,13 +220,14 @@ class _Apply:
         await self._renew(proofs, observed, stale(self.workspace, proofs.scope, proofs.policies.of_path))
         await self._drill(proofs, observed, only_stale=True)
         withdrawn, after = await self._withdraw(before, proofs)
-        outcome = await write_statuses(self.workspace, self.lease, after, proofs, {})
+        outcome = await self._write_statuses(after, proofs, {})
         return Report(
             before.plan,
             outcome,
             after.observed.snapshot.revision,
             changed=bool(withdrawn),
             withdrawn=withdrawn,
+            observed=after.as_read,
         )
 
     async def _withdraw(self, seen: Prospect, proofs: Proofs) -> tuple[tuple[PathKey, ...], Prospect]:
@@ -255,7 +257,7 @@ class _Apply:
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
         withdrawn, after = await self._withdraw(after, proofs)
-        outcome = await write_statuses(self.workspace, self.lease, after, proofs, held_back)
+        outcome = await self._write_statuses(after, proofs, held_back)
         return Report(
             plan=before.plan,
             outcome=outcome,
@@ -265,6 +267,7 @@ class _Apply:
             held_back=held_back,
             left=contract.left,
             withdrawn=withdrawn,
+            observed=after.as_read,
         )
 
     async def verify(self) -> Report:
@@ -276,7 +279,7 @@ class _Apply:
             self.workspace.progress.warn(
                 f"route {path.route} is disproved for model {path.model}: the next apply takes it out of service"
             )
-        outcome = await write_statuses(self.workspace, self.lease, before, proofs, {})
+        outcome = await self._write_statuses(before, proofs, {})
         return Report(before.plan, outcome, before.observed.snapshot.revision, verified=True)
 
     async def _drill(self, proofs: Proofs, observed: Observed, *, only_stale: bool) -> None:

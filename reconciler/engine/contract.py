@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +13,12 @@ from reconciler.engine.staging import Staged
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
 from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount
+from reconciler.plan.deletion import means_replaced
 from reconciler.plan.model import RETIRED, Action, Change, ChangeClass, ObjectKey, retired
 from reconciler.plan.order import waves
+from reconciler.plan.service import Usage
 from reconciler.plane.document import control_key
+from reconciler.proof.together import together
 
 DRAIN_S = 30.0
 """Longest wait for requests that are still under way on the old revision, in seconds."""
@@ -47,12 +49,13 @@ class Contract:
         if self.staged.revision is not None:
             await self._drain(self.staged.revision)
         narrowing = [change for change in changes if change.change_class is ChangeClass.NARROW]
-        await asyncio.gather(*(self._guarded(change) for change in narrowing))
+        await together(self._guarded(change) for change in narrowing)
         deletions = [change for change in changes if change.action is Action.DELETE]
         deletions += [self._retirement(key, old) for key, old in self.expanded.retired.items()]
-        for wave in waves(deletions, ()):
-            await asyncio.gather(*(self._guarded(change) for change in wave))
+        # Before their objects on the hosts: those are in the inventory, so that a crash in between is made good.
         await self._forget_keys()
+        for wave in waves(deletions, ()):
+            await together(self._guarded(change) for change in wave)
 
     def _mine(self, change: Change) -> bool:
         on_host = change.key.plane.startswith("host/")
@@ -90,6 +93,11 @@ class Contract:
     def _still_needed(self, change: Change) -> str | None:
         """Return why an object must stay, judged by what is active *now*: part of the plan may have been held back."""
         document = self.staged.document
+        retained = [Usage(each) for each in self.prospect.observed.retained]
+        if RETIRED in change.key.name and means_replaced(
+            change.key, change.object_id or "", retained, Usage(document)
+        ):
+            return "a revision that may become active again uses it"
         if change.key.kind in ("ShadowGroup", "Channel") and change.object_id in groups_in_service(document):
             return "a route of the active revision still uses it"
         if change.key.kind == GatewayKey.KIND and self._key_is_used(change):
@@ -152,16 +160,33 @@ class Contract:
             await clock.sleep(DRAIN_POLL_S)
 
     async def _forget_keys(self) -> None:
-        """Drop key values of ours that the active revision does not refer to; those still in use refuse."""
-        plane, manifests = self.workspace.plane, self.workspace.manifests
+        """Drop key values of ours that no revision refers to which is active or may become so.
+
+        Only values under names of ours are ours to drop: those of manifests, and of manifests that are gone.
+        """
+        plane = self.workspace.plane
         snapshot = await plane.snapshot()
-        used = used_key_versions(snapshot.document)
-        for name, version in sorted(snapshot.gateway_keys - used[GatewayKey.KIND]):
-            if manifests.find(GatewayKey.KIND, name):
-                await plane.drop_gateway_key(name, version)
-        for name, version in sorted(snapshot.managed_keys - used[ManagedKey.KIND]):
-            if manifests.find(ManagedKey.KIND, name):
-                await plane.drop_managed_key(name, version)
+        documents = [snapshot.document, *self.prospect.observed.retained]
+        for kind, stored, drop in (
+            (GatewayKey.KIND, snapshot.gateway_keys, plane.drop_gateway_key),
+            (ManagedKey.KIND, snapshot.managed_keys, plane.drop_managed_key),
+        ):
+            used = frozenset().union(*(used_key_versions(each)[kind] for each in documents))
+            names = self._our_names(kind)
+            for name, version in sorted(stored - used):
+                if name in names:
+                    await drop(name, version)
+
+    def _our_names(self, kind: str) -> set[str]:
+        """Return the names of manifests of a kind, and of those that the inventory or this plan takes away."""
+        named = {loaded.resource.name for loaded in self.workspace.manifests if loaded.resource.KIND == kind}
+        known = {entry.manifest_name for entry in self.prospect.inventory if entry.key.kind == kind}
+        leaving = {
+            change.key.name.partition(RETIRED)[0]
+            for change in self.prospect.plan.pending()
+            if change.key.kind == kind and change.action is Action.DELETE
+        }
+        return named | known | leaving
 
 
 def used_key_versions(document: Mapping[str, Any]) -> dict[str, frozenset[tuple[str, str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.engine.secret_values import Keyring
+from reconciler.engine.secret_values import Keyring, KeyWords
 from reconciler.hosts.contract import HostDriver, NormalizeContext
 from reconciler.manifest import (
     GatewayKey,
@@ -45,7 +45,7 @@ def host_of(resource: Resource, manifests: ManifestSet) -> str | None:
 
 
 def desired_on_hosts(
-    manifests: ManifestSet, drivers: Mapping[str, HostDriver], keyring: Keyring, knowledge: Knowledge
+    manifests: ManifestSet, drivers: Mapping[str, HostDriver], words: KeyWords, knowledge: Knowledge
 ) -> list[DesiredObject]:
     """Return the host objects that all manifests ask for; suspended manifests ask for nothing here."""
     found: list[DesiredObject] = []
@@ -66,8 +66,7 @@ def desired_on_hosts(
             fingerprints=fingerprints.get((resource.KIND, resource.name), {}),
         )
         if isinstance(resource, GatewayKey):
-            fingerprint = keyring.fingerprint(issued_value(resource, manifests, keyring))
-            context = replace(context, fingerprints={"value": fingerprint})
+            context = replace(context, fingerprints={"value": issued_fingerprint(resource, host, words)})
         found += drivers[host].normalize(resource, context)
     return found
 
@@ -82,14 +81,14 @@ def _by_manifest(fingerprints: Mapping[SecretKey, str]) -> dict[tuple[str, str],
 
 def desired_in_control_plane(
     manifests: ManifestSet,
-    keyring: Keyring,
+    words: KeyWords,
     knowledge: Knowledge,
     observations: Mapping[str, PlaneObservation],
 ) -> list[DesiredObject]:
     """Return the control-plane objects that all manifests ask for."""
     resolved = Resolved(
-        group_ids=group_ids(manifests, observations, keyring.installation),
-        gateway_key_versions=gateway_key_versions(manifests, keyring, knowledge),
+        group_ids=group_ids(manifests, observations, words.installation),
+        gateway_key_versions=gateway_key_versions(manifests, words, knowledge),
         managed_key_versions={
             key.name: knowledge.fingerprints.get(
                 (ManagedKey.KIND, key.name, "spec.valueFrom"), UNKNOWN_UNTIL_APPLY
@@ -122,7 +121,7 @@ def issued_version(key: GatewayKey) -> str:
     return f"v{key.spec.version}"
 
 
-def gateway_key_versions(manifests: ManifestSet, keyring: Keyring, knowledge: Knowledge) -> dict[str, str]:
+def gateway_key_versions(manifests: ManifestSet, words: KeyWords, knowledge: Knowledge) -> dict[str, str]:
     """Return, per GatewayKey, the word under which the gateway holds its current value.
 
     The value of a key that we make follows from its name and version, so its word is known without reading any secret.
@@ -130,13 +129,18 @@ def gateway_key_versions(manifests: ManifestSet, keyring: Keyring, knowledge: Kn
     found: dict[str, str] = {}
     for key in manifests.of(GatewayKey):
         if key.issued:
-            value = issued_value(key, manifests, keyring)
-            found[key.name] = f"{issued_version(key)}-{keyring.fingerprint(value)}"
+            host = manifests.get(ShadowGroup, key.spec.group).spec.host
+            found[key.name] = f"{issued_version(key)}-{issued_fingerprint(key, host, words)}"
         else:
             found[key.name] = knowledge.fingerprints.get(
                 (GatewayKey.KIND, key.name, "spec.valueFrom"), UNKNOWN_UNTIL_APPLY
             )
     return found
+
+
+def issued_fingerprint(key: GatewayKey, host: str, words: KeyWords) -> str:
+    """Return what changes with the value of a key that we make; no secret is needed to know it."""
+    return words.fingerprint(host, key.name, issued_version(key))
 
 
 def issued_value(key: GatewayKey, manifests: ManifestSet, keyring: Keyring) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.engine.proof_records import latest_drills, record_of_drill
 from reconciler.engine.proving import Proofs
+from reconciler.engine.surroundings import Surroundings
 from reconciler.engine.workspace import Workspace
 from reconciler.proof.drills import DrillResult, DrillRunner, DrillTarget, demanded, targets
 from reconciler.proof.drills.runner import key_of
@@ -63,7 +64,7 @@ class Drilling:
 
 
 def stale_drills(
-    workspace: Workspace, policy_of: Callable[[PathKey], Policy], wanted: Sequence[tuple[str, DrillTarget]]
+    workspace: Surroundings, policy_of: Callable[[PathKey], Policy], wanted: Sequence[tuple[str, DrillTarget]]
 ) -> list[tuple[str, DrillTarget]]:
     """Return those of some drills without a result that passed and is fresh."""
     known, now = latest_drills(workspace.store), workspace.clock.now()

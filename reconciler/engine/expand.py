@@ -21,6 +21,7 @@ from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, Ob
 from reconciler.plan.order import waves
 from reconciler.proof.accounts import QUARANTINE, label
 from reconciler.proof.model import PathProof
+from reconciler.proof.together import together
 
 QUARANTINES_AT_ONCE = 24
 """Accounts under proof at the same time over all hosts: enough to keep a host's budget busy, few to clean up after."""
@@ -54,9 +55,9 @@ class Expand:
         changes = [change for change in self.prospect.plan.pending() if self._mine(change)]
         creating = [change for change in changes if change.change_class is not ChangeClass.WIDEN]
         for wave in waves(creating, list(self.prospect.desired.values())):
-            await asyncio.gather(*(self._guarded(change) for change in wave))
+            await together(self._guarded(change) for change in wave)
         widening = [change for change in changes if change.change_class is ChangeClass.WIDEN]
-        await asyncio.gather(*(self._guarded(change) for change in widening))
+        await together(self._guarded(change) for change in widening)
         return self.result
 
     @cached_property

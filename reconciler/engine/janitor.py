@@ -1,9 +1,9 @@
-"""Removing what an interrupted run left behind: temporary groups and keys, known by their own kind of mark."""
+"""Removing what an interrupted run left behind: temporary groups and keys, known by their mark; staged revisions."""
 
 from __future__ import annotations
 
 from reconciler.engine.hostwork import HostWork
-from reconciler.engine.observe import Observed
+from reconciler.engine.observe import Observed, is_ours
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
 from reconciler.manifest import ProviderAccount
@@ -18,7 +18,7 @@ async def clean_up(workspace: Workspace, work: HostWork, observed: Observed) -> 
     Runs under the lease, so nothing found here belongs to a run that is still going. Accounts lose only the id of the
     temporary group; their own bindings stay exactly as they are.
     """
-    found = False
+    found = await _drop_staged(workspace, observed)
     for host in sorted(workspace.drivers):
         seen = observed.planes.get(f"host/{host}")
         if seen is None or seen.unknown is not None:
@@ -28,6 +28,16 @@ async def clean_up(workspace: Workspace, work: HostWork, observed: Observed) -> 
             found = True
             await _clean_host(workspace, work, host, seen, leftovers)
     return found
+
+
+async def _drop_staged(workspace: Workspace, observed: Observed) -> bool:
+    """Drop the staged revisions of this installation: nobody will promote them."""
+    installation = workspace.keyring.installation
+    left = [each for each in observed.snapshot.staged if is_ours(each, installation)]
+    for each in left:
+        await workspace.plane.drop(each.revision)
+        workspace.progress.step(f"dropped revision {each.revision}, which an interrupted run had staged")
+    return bool(left)
 
 
 def _temporary(each: ObservedObject, installation: str) -> bool:

@@ -10,10 +10,14 @@ from reconciler.engine.clock import within
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
 from reconciler.hosts.contract import HostDriver
-from reconciler.manifest import ShadowHost, seconds
+from reconciler.manifest import ControlPlane, ShadowHost, seconds
 from reconciler.plan.model import CONTROL, InventoryEntry, PlaneObservation, host_plane
 from reconciler.plane import document
-from reconciler.plane.client import Snapshot
+from reconciler.plane.client import Snapshot, StagedRevision
+from reconciler.plane.document import Document
+
+OURS = "reconcile "
+COMMENT_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Observed:
 
     snapshot: Snapshot
     planes: Mapping[str, PlaneObservation]
+    retained: tuple[Document, ...] = ()
+    """Configurations besides the active one that may become active: staged by others, or kept for a way back."""
 
     def unknown_hosts(self) -> dict[str, str]:
         """Return the hosts that could not be read, with the reason."""
@@ -43,6 +49,7 @@ async def observe(workspace: Workspace, inventory: Sequence[InventoryEntry] = ()
     )
     try:
         snapshot = await workspace.plane.snapshot()
+        retained = await _retained(workspace, snapshot)
     except BaseException:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -50,7 +57,30 @@ async def observe(workspace: Workspace, inventory: Sequence[InventoryEntry] = ()
     hosts = await reading
     planes = {seen.plane: seen for seen in hosts}
     planes[CONTROL] = document.observe(snapshot.document, revision=snapshot.revision)
-    return Observed(snapshot, planes)
+    return Observed(snapshot, planes, retained)
+
+
+async def _retained(workspace: Workspace, snapshot: Snapshot) -> tuple[Document, ...]:
+    """Return what may become active: staged by others, and as many of those before as the ControlPlane asks for.
+
+    The active one is among the latter, for it will be one that was before as soon as another is promoted.
+    """
+    plane = workspace.plane
+    kept = workspace.manifests.of(ControlPlane)[0].spec.retain_revisions
+    numbers = [each.revision for each in snapshot.staged if not is_ours(each, workspace.keyring.installation)]
+    numbers += await plane.retired(kept)
+    found = [await plane.document(number) for number in numbers]
+    return (*([snapshot.document] if kept else []), *(each for each in found if each is not None))
+
+
+def comment_of(installation: str, said: str) -> str:
+    """Return what our staged revisions say of themselves, by which we know them again."""
+    return f"{OURS}{installation}: {said}"[:COMMENT_CHARS]
+
+
+def is_ours(staged: StagedRevision, installation: str) -> bool:
+    """True when a staged revision was made by a run of this installation."""
+    return staged.comment.startswith(f"{OURS}{installation}:")
 
 
 async def _observe_host(

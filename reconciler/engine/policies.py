@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from reconciler.engine.workspace import Workspace
+from reconciler.engine.surroundings import Surroundings
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, PathKey
 from reconciler.proof.scope import Scope
@@ -15,7 +15,7 @@ from reconciler.proof.scope import Scope
 class Policies:
     """The policies of one manifest set, with the drills that the run itself asks for."""
 
-    workspace: Workspace
+    workspace: Surroundings
 
     @cached_property
     def scope(self) -> Scope:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from reconciler.engine.workspace import Workspace
+from reconciler.engine.surroundings import Ledger, Surroundings
 from reconciler.proof.drills.model import DrillKey, DrillResult
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey, PathProof
 from reconciler.proof.scope import Scope
 from reconciler.state.model import ProofRecord
-from reconciler.state.store import Store
 
 KEY_PREFIX = "key:"
 """Marks the records of paths that were proved in the name of a managed key; no account is called so."""
@@ -30,7 +29,7 @@ def record_of(proof: PathProof, now: datetime) -> ProofRecord:
     )
 
 
-def latest(workspace: Workspace) -> dict[PathKey, PathProof]:
+def latest(workspace: Surroundings) -> dict[PathKey, PathProof]:
     """Return the newest proof of every path, from the store."""
     found = (
         PathProof.from_json(record.body)
@@ -52,7 +51,7 @@ def record_of_drill(result: DrillResult) -> ProofRecord:
     )
 
 
-def latest_drills(store: Store) -> dict[DrillKey, DrillResult]:
+def latest_drills(store: Ledger) -> dict[DrillKey, DrillResult]:
     """Return the newest result of every drill, from the store."""
     found = (
         DrillResult.from_json(record.body)
@@ -62,7 +61,7 @@ def latest_drills(store: Store) -> dict[DrillKey, DrillResult]:
     return {result.key: result for result in found}
 
 
-def stale(workspace: Workspace, scope: Scope, policy_of: Callable[[PathKey], Policy]) -> list[PathKey]:
+def stale(workspace: Surroundings, scope: Scope, policy_of: Callable[[PathKey], Policy]) -> list[PathKey]:
     """Return the paths without a proof that holds, is fresh, and was made in the name that it should be."""
     known, now = latest(workspace), workspace.clock.now()
     return [path for path in scope.everything() if not _current(path, known.get(path), scope, policy_of, now)]

@@ -9,8 +9,10 @@ from typing import Any
 from reconciler.engine.adoption import with_adopted_names
 from reconciler.engine.channels import foreign_channels
 from reconciler.engine.desire import Knowledge, by_key, desired_in_control_plane, desired_on_hosts, host_of
+from reconciler.engine.generated_keys import live_versions
 from reconciler.engine.observe import Observed, observe
-from reconciler.engine.values import Values, remembered
+from reconciler.engine.surroundings import Surroundings
+from reconciler.engine.values import Values, fingerprints_of, managed, remembered
 from reconciler.engine.workspace import Workspace
 from reconciler.manifest import Location, ManifestSet
 from reconciler.plan.model import CONTROL, DesiredObject, InventoryEntry, ObjectKey, Plan, host_plane
@@ -24,6 +26,8 @@ class Prospect:
     """One look at everything, and the plan that follows."""
 
     observed: Observed
+    """With adopted groups called by their manifests' names."""
+    as_read: Observed
     inventory: tuple[InventoryEntry, ...]
     desired: Mapping[ObjectKey, DesiredObject]
     document_before: Mapping[str, Any]
@@ -39,45 +43,51 @@ async def look(workspace: Workspace, values: Values | None = None) -> Prospect:
     """
     inventory = workspace.store.inventory()
     observed = await observe(workspace, inventory)
-    observed = replace(observed, planes=with_adopted_names(observed.planes, workspace.manifests))
-    return prospect(workspace, observed, inventory, knowledge_of(workspace, values))
+    return prospect(
+        workspace, observed, inventory, knowledge_of(workspace, values, observed.snapshot.document)
+    )
 
 
-def knowledge_of(workspace: Workspace, values: Values | None) -> Knowledge:
-    """Return what planning may know: fingerprints from the values read, else the remembered ones."""
+def knowledge_of(workspace: Workspace, values: Values | None, document: Mapping[str, Any]) -> Knowledge:
+    """Return what planning may know: fingerprints from the values read, else the remembered ones.
+
+    A key whose file is lost is meant as it is live.
+    """
     if values is None:
-        fingerprints = remembered(workspace.manifests, workspace.store)
+        fingerprints = remembered(workspace.manifests, workspace.store.secrets())
     else:
-        fingerprints = {
-            ref: workspace.keyring.fingerprint(value) for ref, value in values.by_reference.items()
-        }
+        live = live_versions(document, workspace.keyring.installation)
+        lost = {managed(name): live[name] for name in values.undelivered if name in live}
+        fingerprints = {**fingerprints_of(values, workspace.keyring), **lost}
     return Knowledge(fingerprints=fingerprints, endpoints=workspace.endpoints)
 
 
 def prospect(
-    workspace: Workspace, observed: Observed, inventory: tuple[InventoryEntry, ...], knowledge: Knowledge
+    ground: Surroundings, observed: Observed, inventory: tuple[InventoryEntry, ...], knowledge: Knowledge
 ) -> Prospect:
     """Plan against what was observed."""
-    manifests, keyring = workspace.manifests, workspace.keyring
-    on_hosts = desired_on_hosts(manifests, workspace.drivers, keyring, knowledge)
-    in_plane = desired_in_control_plane(manifests, keyring, knowledge, observed.planes)
+    manifests, words, as_read = ground.manifests, ground.words, observed
+    observed = replace(observed, planes=with_adopted_names(observed.planes, manifests))
+    on_hosts = desired_on_hosts(manifests, ground.drivers, words, knowledge)
+    in_plane = desired_in_control_plane(manifests, words, knowledge, observed.planes)
     before = observed.snapshot.document
     suspended = suspended_keys(manifests)
     keep = suspended.keys() | unprunable(inventory, in_plane)
-    after = document.merge(before, in_plane, installation=keyring.installation, keep=keep)
+    after = document.merge(before, in_plane, installation=words.installation, keep=keep)
     desired = [*on_hosts, *in_plane]
-    held = foreign_channels(manifests, observed.planes, keyring.installation)
+    held = foreign_channels(manifests, observed.planes, words.installation)
     made = plan(
         desired,
         observed.planes,
         inventory,
-        installation=keyring.installation,
+        installation=words.installation,
         document_before=before,
         document_after=after,
         suspended=suspended,
         warnings=[f"ShadowGroup/{name}: {why}" for name, why in held.items()],
+        retained_documents=observed.retained,
     )
-    return Prospect(observed, inventory, by_key(desired), before, after, made, knowledge)
+    return Prospect(observed, as_read, inventory, by_key(desired), before, after, made, knowledge)
 
 
 def unprunable(inventory: Sequence[InventoryEntry], desired: Sequence[DesiredObject]) -> frozenset[ObjectKey]:

@@ -23,6 +23,7 @@ from reconciler.proof.chain import Prover
 from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.scope import Scope
+from reconciler.proof.together import together
 from reconciler.state.model import Lease
 
 PATHS_AT_ONCE = 8
@@ -87,7 +88,7 @@ class Proofs:
             done.append(proof)
             self._keep(proof, f"{len(done)}/{len(wanted)}")
 
-        await asyncio.gather(*(one(each) for each in intend(under_test, list(wanted), policies)))
+        await together(one(each) for each in intend(under_test, list(wanted), policies))
         return sorted(done, key=lambda proof: proof.key)
 
     async def _probed(self, prover: Prover, intended: judge.Intended) -> PathProof:
@@ -235,7 +236,7 @@ class Proofs:
         async def one_by_one(accounts: list[ProviderAccount]) -> list[PathProof]:
             return [proof for account in accounts for proof in await self._one_in_service(account, observed)]
 
-        groups = await asyncio.gather(*(one_by_one(accounts) for accounts in by_host.values()))
+        groups = await together(one_by_one(accounts) for accounts in by_host.values())
         return [proof for group in groups for proof in group]
 
     async def _one_in_service(self, account: ProviderAccount, observed: Observed) -> list[PathProof]:

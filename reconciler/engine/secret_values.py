@@ -13,6 +13,7 @@ import hmac
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,29 +75,47 @@ class SecretReader:
         value = self._reader(source)(what)
         if not value:
             raise InvalidInput(f"{what}: {_describe(source)} is empty")
-        if "\n" in value or "\0" in value:
-            raise InvalidInput(f"{what}: {_describe(source)} holds more than one line")
-        return value
+        return _one_line(value, f"{what}: {_describe(source)}")
 
-    def generated(self, file: Path, *, what: str) -> str:
-        """Return the key in `file`; make one and write it there, mode 0600, when there is none yet.
+    def delivered(self, file: Path, *, what: str) -> str | None:
+        """Return the key that was delivered to `file`; None when the file is not there, or empty.
+
+        Raises Refused when the policy forbids the file, InvalidInput when it cannot be read.
+        """
+        self._allow_delivery(file, what)
+        try:
+            value = file.read_text(encoding="utf-8").removesuffix("\n")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{what}: {file} cannot be read: {type(error).__name__}") from error
+        return _one_line(value, f"{what}: {file}") or None
+
+    def deliver(self, file: Path, *, what: str) -> str:
+        """Make a key, write it to `file`, mode 0600, in the place of what is there, and return it.
 
         The file is written before the gateway learns the key, so a crash in between loses nothing: the next run reads
         it. Raises Refused when the policy forbids the file, InvalidInput when it cannot be written.
         """
-        allow(str(file.resolve()), self.policy.deliver_to, what, f"delivery to {file}", "secrets.deliver_to")
+        self._allow_delivery(file, what)
+        value, target = "rk-" + secrets.token_urlsafe(GENERATED_KEY_BYTES), file.resolve()
         try:
-            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return file.read_text(encoding="utf-8").removesuffix("\n")
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")  # mode 0600
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as out:
+                    out.write(value + "\n")
+                    out.flush()
+                    os.fsync(out.fileno())
+                Path(name).replace(target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise InvalidInput(f"{what}: {file} cannot be written: {error.strerror}") from error
-        value = "rk-" + secrets.token_urlsafe(GENERATED_KEY_BYTES)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(value + "\n")
-            out.flush()
-            os.fsync(out.fileno())
         return value
+
+    def _allow_delivery(self, file: Path, what: str) -> None:
+        allow(str(file.resolve()), self.policy.deliver_to, what, f"delivery to {file}", "secrets.deliver_to")
 
     def _reader(self, source: ValueFrom) -> Callable[[str], str]:
         if source.env is not None:
@@ -144,8 +163,32 @@ def allow(name: str, patterns: tuple[str, ...], what: str, source: str, field: s
         )
 
 
+def _one_line(value: str, where: str) -> str:
+    if "\n" in value or "\0" in value:
+        raise InvalidInput(f"{where} holds more than one line")
+    return value
+
+
 def _describe(source: ValueFrom) -> str:
     return f"{source.key()[0]} {source.key()[1]}"
+
+
+@dataclass(frozen=True)
+class KeyWords:
+    """Fingerprints of the keys that we make, from their names: no secret, and no value can be learnt from it.
+
+    A key's value follows from the installation's key, its host, name and version. So does its fingerprint here, from a
+    word that stands for the installation's key: whoever plans without any secret gets the very same plan.
+    """
+
+    installation: str
+    seed: str
+    """Changes with the installation's key, and does not reveal it."""
+
+    def fingerprint(self, host: str, name: str, version: str) -> str:
+        """Return 12 hex digits that change with the value of the key, whoever asks."""
+        said = "\0".join((self.seed, self.installation, host, name, version))
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -162,6 +205,11 @@ class Keyring:
     def gateway_key(self, host: str, name: str, version: str) -> str:
         """Return the value of a host key that we make; the same again for the same words, so that a retry finds it."""
         return "rk-" + self._mac("gateway-key", self.installation, host, name, version)[:48]
+
+    @property
+    def words(self) -> KeyWords:
+        """Return what planning may know of the keys that we make."""
+        return KeyWords(self.installation, self._mac("key-words")[:32])
 
     def _mac(self, *parts: str) -> str:
         return hmac.new(self.key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()

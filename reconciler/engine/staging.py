@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine.desire import desired_in_control_plane
 from reconciler.engine.expand import Expanded
-from reconciler.engine.observe import Observed
+from reconciler.engine.observe import Observed, comment_of
 from reconciler.engine.prospect import Prospect, suspended_keys, unprunable
 from reconciler.engine.proving import Proofs
 from reconciler.engine.values import Values
@@ -79,7 +79,11 @@ class Staging:
         await self._put_keys(observed, chosen)
         workspace.progress.phase("stage", f"staging a revision on revision {base}")
         revision = await workspace.plane.stage(
-            chosen, base=base, comment=f"manifests {workspace.manifests.digest[:12]}"
+            chosen,
+            base=base,
+            comment=comment_of(
+                workspace.keyring.installation, f"manifests {workspace.manifests.digest[:12]}"
+            ),
         )
         try:
             broken = await self._prove(observed, revision, chosen)
@@ -113,7 +117,7 @@ class Staging:
         snapshot = await self.workspace.plane.snapshot()
         if snapshot.revision != observed.snapshot.revision:
             raise Refused("another revision was promoted meanwhile", hint="run apply again")
-        return Observed(snapshot, observed.planes)
+        return replace(observed, snapshot=snapshot)
 
     def _to_prove(self, after: Mapping[str, Any]) -> list[PathKey]:
         if self.prove == "none":
@@ -130,7 +134,7 @@ class Staging:
 
     def _wanted(self, observed: Observed) -> dict[str, Any]:
         desired = desired_in_control_plane(
-            self.workspace.manifests, self.workspace.keyring, self.prospect.knowledge, observed.planes
+            self.workspace.manifests, self.workspace.keyring.words, self.prospect.knowledge, observed.planes
         )
         kept = [each for each in desired if not self._unsettled(each)]
         self._leave_out(each for each in desired if self._unsettled(each))

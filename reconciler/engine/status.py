@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from reconciler.engine.channels import foreign_channels
+from reconciler.engine.departed import manifest_of, settle_departed
 from reconciler.engine.desire import host_of
+from reconciler.engine.generated_keys import lost_message
 from reconciler.engine.proof_records import latest, latest_drills
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
-from reconciler.manifest import Acceptance, ControlPlane, Resource, ShadowGroup, ShadowHost
-from reconciler.plan.model import CONTROL, Action, Change, ObjectKey, Skipped, SkipReason
+from reconciler.manifest import Acceptance, ControlPlane, ManagedKey, Resource, ShadowGroup, ShadowHost
+from reconciler.plan.model import RETIRED, Action, Change, ObjectKey, Skipped, SkipReason
 from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
 from reconciler.proof.model import ADVICE, PathProof, Reason
 from reconciler.state.model import Condition as StoredCondition
@@ -52,8 +55,14 @@ async def write_statuses(
     seen: Prospect,
     proofs: Proofs,
     held_back: Mapping[ObjectKey, str],
+    *,
+    lost: Mapping[str, Path],
 ) -> Outcome:
-    """Derive the conditions of every manifest from what was seen and proved, and store them."""
+    """Derive the conditions of every manifest from what was seen and proved, and store them.
+
+    `lost` are the ManagedKeys whose delivered file is gone. Statuses of manifests that are gone themselves are dropped
+    once nothing of theirs stands.
+    """
     known = latest(workspace)
     today, accepting = workspace.clock.now().date(), workspace.manifests.of(Acceptance)
     facts = Facts(
@@ -69,6 +78,9 @@ async def write_statuses(
         spent={each.name: workspace.store.spent(each.name, today) for each in accepting},
     )
     found = conditions(facts)
+    for key in workspace.manifests.of(ManagedKey):
+        if key.spec.generate:
+            found[key.KIND, key.name] = [*found[key.KIND, key.name], _delivered(key, lost)]
     resources = [loaded.resource for loaded in workspace.manifests]
     # In three transactions for all manifests, not in three for each: there may be thousands.
     generations = workspace.store.observe_generations(
@@ -83,7 +95,14 @@ async def write_statuses(
     written = workspace.store.put_statuses(made, lease)
     events = [_event(before.get((status.kind, status.name)), status) for status in written]
     workspace.store.add_events((event for event in events if event is not None), lease)
+    settle_departed(workspace, seen, before, lease)
     return Outcome(written)
+
+
+def _delivered(key: ManagedKey, lost: Mapping[str, Path]) -> Condition:
+    if key.name in lost:
+        return Condition("Delivered", "False", "FileGone", lost_message(key.name, lost[key.name]))
+    return Condition("Delivered", "True", "Delivered")
 
 
 def _status(
@@ -152,7 +171,7 @@ def programmed(workspace: Workspace, seen: Prospect) -> dict[ManifestKey, Condit
         if change.action is not Action.DELETE:
             found.setdefault(manifest_of(change.key), _out_of_date(change))
     for skipped in seen.plan.skipped:
-        if skipped.reason is not SkipReason.SUSPENDED:
+        if skipped.reason is not SkipReason.SUSPENDED and RETIRED not in skipped.key.name:
             found.setdefault(manifest_of(skipped.key), _skipped(skipped))
     for loaded in workspace.manifests:
         host = host_of(loaded.resource, workspace.manifests)
@@ -185,12 +204,6 @@ def _out_of_date(change: Change) -> Condition:
 def _skipped(skipped: Skipped) -> Condition:
     unknown = skipped.reason in (SkipReason.HOST_UNKNOWN, SkipReason.CONTROL_PLANE_UNKNOWN)
     return Condition("Programmed", "Unknown" if unknown else "False", str(skipped.reason), skipped.message)
-
-
-def manifest_of(key: ObjectKey) -> ManifestKey:
-    """Return the manifest that an object comes from."""
-    kinds = {"KeyIssuer": "ShadowHost", "Channel": "ShadowGroup"}
-    return (kinds.get(key.kind, key.kind) if key.plane != CONTROL else key.kind, key.name.partition("#")[0])
 
 
 def resource_digest(resource: Resource) -> str:

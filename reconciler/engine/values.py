@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.engine.desire import SecretKey, issued_value
-from reconciler.engine.secret_values import SecretReader
+from reconciler.engine.origins import bindings, origin_uses, uses
+from reconciler.engine.secret_values import Keyring, SecretReader
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import InvalidInput, ReconcileError, Refused
-from reconciler.manifest import ControlPlane, GatewayKey, ManagedKey, ManifestSet, ProviderAccount, ShadowHost
+from reconciler.manifest import GatewayKey, ManagedKey, ManifestSet, ProviderAccount, ShadowHost
 from reconciler.plan.guard import OriginUse
 from reconciler.state.model import Lease, SecretMemory
-from reconciler.state.store import Store
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Values:
     """Secret values by reference. Never printed; given only to the call that needs one."""
 
     by_reference: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)
+    undelivered: Mapping[str, Path] = field(default_factory=dict)
+    """ManagedKeys with `generate: true` whose file is not there: no key was made yet, or the file is lost."""
 
     def account(self, name: str) -> str:
         """Return the upstream credential of a ProviderAccount."""
@@ -32,7 +34,7 @@ class Values:
 
     def managed_key(self, name: str) -> str:
         """Return a consumer's key."""
-        return self.by_reference[(ManagedKey.KIND, name, "spec.valueFrom")]
+        return self.by_reference[managed(name)]
 
     def gateway_key(self, key: GatewayKey, workspace: Workspace) -> str:
         """Return the value of a gateway key, whether we make it or it is given."""
@@ -41,9 +43,15 @@ class Values:
         return self.by_reference[(GatewayKey.KIND, key.name, "spec.valueFrom")]
 
 
+def managed(name: str) -> SecretKey:
+    """Return the reference that stands for a ManagedKey's value, given or generated."""
+    return (ManagedKey.KIND, name, "spec.valueFrom")
+
+
 def read_values(manifests: ManifestSet, reader: SecretReader) -> Values:
     """Read every secret that applying needs. Raises InvalidInput or Refused that names all that failed."""
     found: dict[SecretKey, str] = {}
+    undelivered: dict[str, Path] = {}
     failures: list[ReconcileError] = []
     for loaded in manifests:
         resource = loaded.resource
@@ -58,13 +66,17 @@ def read_values(manifests: ManifestSet, reader: SecretReader) -> Values:
     for key in manifests.of(ManagedKey):
         if key.spec.deliver_to is not None and not key.suspended:
             try:
-                value = reader.generated(Path(key.spec.deliver_to.file), what=f"ManagedKey/{key.name}")
-                found[(ManagedKey.KIND, key.name, "spec.valueFrom")] = value
+                file = Path(key.spec.deliver_to.file)
+                delivered = reader.delivered(file, what=f"ManagedKey/{key.name}")
+                if delivered is None:
+                    undelivered[key.name] = file
+                else:
+                    found[managed(key.name)] = delivered
             except ReconcileError as error:
                 failures.append(error)
     if failures:
         raise _together(failures)
-    return Values(found)
+    return Values(found, undelivered)
 
 
 def _together(failures: list[ReconcileError]) -> ReconcileError:
@@ -73,54 +85,41 @@ def _together(failures: list[ReconcileError]) -> ReconcileError:
     return kind("\n".join(failure.message for failure in failures), hint="\n  ".join(sorted(hints)) or None)
 
 
-def remembered(manifests: ManifestSet, store: Store) -> dict[SecretKey, str]:
+def remembered(manifests: ManifestSet, memories: Mapping[SecretKey, SecretMemory]) -> dict[SecretKey, str]:
     """Return the fingerprints of the last apply: what plan compares with, because it reads no secret."""
     found: dict[SecretKey, str] = {}
-    memories = store.secrets()
     for loaded in manifests:
         resource = loaded.resource
         paths = {path for path, _ in resource.secrets()}
         if isinstance(resource, ManagedKey):
             paths.add("spec.valueFrom")
         for path in sorted(paths):
-            memory = memories.get((resource.KIND, resource.name, path))
-            if memory is not None:
-                found[(resource.KIND, resource.name, path)] = memory.fingerprint
+            reference = (resource.KIND, resource.name, path)
+            if reference in memories:
+                found[reference] = memories[reference].fingerprint
     return found
 
 
+def fingerprints_of(values: Values, keyring: Keyring) -> dict[SecretKey, str]:
+    """Return the keyed fingerprint of every value that was read."""
+    return {reference: keyring.fingerprint(value) for reference, value in values.by_reference.items()}
+
+
 def remember_values(workspace: Workspace, values: Values, lease: Lease) -> None:
-    """Remember the fingerprint of every secret, and the origin it is used with."""
-    wanted = {(use.kind, use.name, use.path): use.wanted for use in origins(workspace)}
-    known = workspace.store.secrets()
-    memories = {
-        key: SecretMemory(workspace.keyring.fingerprint(value), wanted.get(key, ""))
-        for key, value in values.by_reference.items()
-    }
-    news = {key: memory for key, memory in memories.items() if memory != known.get(key)}
-    workspace.store.remember_secrets(news, lease)
+    """Remember the fingerprint of every secret, and the origins that it is bound to from now on."""
+    found = fingerprints_of(values, workspace.keyring)
+    known, bound = workspace.store.secrets(), workspace.store.secret_origins()
+    memories = {key: SecretMemory(fingerprint) for key, fingerprint in found.items()}
+    workspace.store.remember_secrets(
+        {key: memory for key, memory in memories.items() if memory != known.get(key)}, lease
+    )
+    wanted = bindings(uses(workspace.manifests), found)
+    workspace.store.bind_secrets(
+        {word: origins for word, origins in wanted.items() if origins != bound.get(word)}, lease
+    )
 
 
-def origins(workspace: Workspace) -> list[OriginUse]:
-    """Return every secret that is sent somewhere, with the origin it goes to and the one it was first used with.
-
-    An embedded endpoint is its own origin as written: the ports behind it are the stack's business.
-    """
-    manifests = workspace.manifests
-    found: list[tuple[str, str, str, str]] = []
-    for plane in manifests.of(ControlPlane):
-        found.append((plane.KIND, plane.name, "spec.adminToken", plane.spec.endpoint))
-    for host in manifests.of(ShadowHost):
-        found.append((host.KIND, host.name, "spec.adminCredential", host.spec.admin_endpoint))
-        found.append((host.KIND, host.name, "spec.keyIssuer.passwordFrom", host.spec.admin_endpoint))
-    for account in manifests.of(ProviderAccount):
-        found.append((account.KIND, account.name, "spec.credential", account.spec.base_url))
-    memories = workspace.store.secrets()
-    return [
-        OriginUse(kind, name, path, wanted=wanted, remembered=_origin_in(memories.get((kind, name, path))))
-        for kind, name, path, wanted in found
-    ]
-
-
-def _origin_in(memory: SecretMemory | None) -> str | None:
-    return memory.origin or None if memory else None
+def origins(workspace: Workspace, values: Values | None = None) -> list[OriginUse]:
+    """Return every secret that is sent somewhere, with the origins that it is bound to."""
+    found = fingerprints_of(values, workspace.keyring) if values is not None else {}
+    return origin_uses(uses(workspace.manifests), workspace.store.secret_origins(), found)

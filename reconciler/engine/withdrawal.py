@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.engine.observe import Observed
+from reconciler.engine.observe import Observed, comment_of
 from reconciler.engine.proof_records import latest
 from reconciler.engine.proving import Proofs
 from reconciler.engine.staging import holds_path
@@ -41,9 +41,8 @@ async def withdraw(workspace: Workspace, paths: Iterable[PathKey], observed: Obs
     names = ", ".join(f"{path.route} for {path.model}" for path in paths)
     workspace.progress.phase("promote", f"taking disproved routes out of service: {names}")
     chosen = without(observed.snapshot.document, paths)
-    revision = await plane.stage(
-        chosen, base=observed.snapshot.revision, comment=f"withdrawn, disproved: {names}"[:200]
-    )
+    comment = comment_of(workspace.keyring.installation, f"withdrawn, disproved: {names}")
+    revision = await plane.stage(chosen, base=observed.snapshot.revision, comment=comment)
     try:
         await plane.promote(revision)
     except BaseException:

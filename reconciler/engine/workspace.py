@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,13 +12,14 @@ import httpx
 from reconciler import __version__
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.connections import resolve_endpoints
+from reconciler.engine.origins import ADMIN_PATHS, origin_uses, require_known_origins, uses
 from reconciler.engine.progress import Progress, Silent
-from reconciler.engine.secret_values import Keyring, OperatorPolicy, SecretReader
+from reconciler.engine.secret_values import Keyring, KeyWords, OperatorPolicy, SecretReader
 from reconciler.errors import InvalidInput
 from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.registry import open_driver
 from reconciler.hosts.transport import Transport
-from reconciler.manifest import ControlPlane, ManifestSet, ShadowHost, ValueFrom
+from reconciler.manifest import ControlPlane, ManifestSet, Resource, ShadowHost, ValueFrom
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.plane.client import ControlPlaneClient, ProblemDetails
 from reconciler.proof.clock import Clock
@@ -46,6 +47,8 @@ class Options:
     """Drills to run besides those that Acceptances demand."""
     with_secrets: bool = False
     """True for runs that write: only they read payload secrets, such as the key issuers' passwords."""
+    allow_origin_change: bool = False
+    """Leave to send a known secret to a new origin; without it nothing is sent there, not even to look."""
     lease_s: float = 15.0
     """How long a killed run keeps others out, in seconds; a live one renews it four times as often."""
     evidence: EvidenceSettings | None = None
@@ -66,6 +69,11 @@ class Workspace:
     drivers: Mapping[str, HostDriver]
     sender: ProbeSender
     evidence: EvidenceWriter | None = None
+
+    @property
+    def words(self) -> KeyWords:
+        """Return what planning may know of the keys that we make."""
+        return self.keyring.words
 
     @property
     def progress(self) -> Progress:
@@ -99,15 +107,18 @@ def the_control_plane(manifests: ManifestSet) -> ControlPlane:
 async def open_workspace(manifests: ManifestSet, store: Store, options: Options) -> AsyncIterator[Workspace]:
     """Open connections for one run, and close them all.
 
-    Only the admin credentials of the control plane and the hosts are read here. Raises InvalidInput and Refused.
+    Only the admin credentials of the control plane and the hosts are read here. Raises InvalidInput and Refused, the
+    latter also for a credential that would go to another origin than it is bound to.
     """
     installation = store.installation()
     keyring = Keyring(installation.id, installation.key)
     endpoints = resolve_endpoints(manifests, options.stack)
     reader = options.reader or SecretReader(options.policy.secrets)
+    plane = the_control_plane(manifests)
+    _require_known_origins([plane, *manifests.of(ShadowHost)], manifests, store, keyring, reader, options)
     async with AsyncExitStack() as stack:
-        plane = _open_plane(the_control_plane(manifests), endpoints, reader, options)
-        stack.push_async_callback(plane.close)
+        client = _open_plane(plane, endpoints, reader, options)
+        stack.push_async_callback(client.close)
         drivers: dict[str, HostDriver] = {}
         for host in manifests.of(ShadowHost):
             drivers[host.name] = _open_host(host, endpoints, reader, keyring, options)
@@ -118,8 +129,30 @@ async def open_workspace(manifests: ManifestSet, store: Store, options: Options)
         if evidence is not None:
             stack.callback(evidence.close)
         yield Workspace(
-            manifests, store, keyring, options, endpoints, reader, plane, drivers, sender, evidence
+            manifests, store, keyring, options, endpoints, reader, client, drivers, sender, evidence
         )
+
+
+def _require_known_origins(
+    resources: Collection[Resource],
+    manifests: ManifestSet,
+    store: Store,
+    keyring: Keyring,
+    reader: SecretReader,
+    options: Options,
+) -> None:
+    """Raise Refused when an admin credential would go elsewhere: looking at a plane sends it there already."""
+    if options.allow_origin_change:
+        return
+    names = {(each.KIND, each.name) for each in resources}
+    wanted = [
+        use for use in uses(manifests) if use.reference[:2] in names and use.reference[2] in ADMIN_PATHS
+    ]
+    read = {
+        use.reference: keyring.fingerprint(reader.read(use.source, what="/".join(use.reference[:2])))
+        for use in wanted
+    }
+    require_known_origins(origin_uses(wanted, store.secret_origins(), read))
 
 
 async def _open_evidence(
@@ -153,6 +186,7 @@ async def open_host(
     keyring = Keyring(installation.id, installation.key)
     reader = options.reader or SecretReader(options.policy.secrets)
     endpoints = resolve_endpoints(manifests, options.stack)
+    _require_known_origins([loaded.resource], manifests, store, keyring, reader, options)
     driver = _open_host(loaded.resource, endpoints, reader, keyring, options)
     try:
         yield driver

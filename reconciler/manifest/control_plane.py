@@ -16,6 +16,12 @@ class ControlPlaneSpec(Strict):
         None, description="Base URL of the data plane (`/v1` is added); by default the same as `endpoint`."
     )
     admin_token: SecretSource = Field(description="The control API's admin token.")
+    retain_revisions: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="How many revisions that were active before can be restored: what they use on hosts is kept.",
+    )
 
 
 class ControlPlane(Resource):

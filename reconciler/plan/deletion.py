@@ -7,7 +7,7 @@ and objects stand in the same transaction there, so they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -87,16 +87,34 @@ def _leave(entry: InventoryEntry, plane: PlaneIndex, wanted: Wanted, found: Left
             f"{entry.key.plane}: the inventory says that id {entry.object_id} is our {label}, but it {carried}; "
             "nothing is deleted"
         )
-    elif _still_used(entry.key, wanted):
+    elif _still_used(entry, wanted):
         message = "no manifest names it any more, but a revision that is or may become active still uses it"
         found.skipped.append(Skipped(entry.key, SkipReason.STILL_REFERENCED, message))
     else:
         found.changes.append(_deletion(entry.key, seen, wanted.active))
 
 
-def _still_used(key: ObjectKey, wanted: Wanted) -> bool:
-    # A retired object's name is that of its replacement, which is what documents mean by it.
-    return RETIRED not in key.name and any(usage.uses(key) for usage in wanted.kept)
+def _still_used(entry: InventoryEntry, wanted: Wanted) -> bool:
+    key = entry.key
+    if key.plane == CONTROL:
+        # It stands in a revision or it does not: what other revisions have of it stays theirs.
+        return wanted.kept[0].uses(key)
+    if RETIRED in key.name:
+        return means_replaced(key, entry.object_id, wanted.kept[1:], wanted.kept[0])
+    return any(usage.uses(key) for usage in wanted.kept)
+
+
+def means_replaced(key: ObjectKey, object_id: str, kept: Iterable[Usage], after: Usage) -> bool:
+    """True when a document that may become active means an object that was replaced, and not its replacement.
+
+    `key` is a retired one: the name in it is that of the replacement too, so id and version have to tell.
+    """
+    current = key._replace(name=key.name.partition(RETIRED)[0])
+    if key.kind == "ShadowGroup":
+        return any((key.plane, object_id) in usage.group_ids for usage in kept)
+    return key.kind == "GatewayKey" and any(
+        name == current for usage in kept for name, _ in usage.key_versions - after.key_versions
+    )
 
 
 def _deletion(key: ObjectKey, seen: ObservedObject, active: Usage) -> Change:

@@ -29,7 +29,7 @@ class Allowances:
 
 @dataclass(frozen=True)
 class OriginUse:
-    """A secret about to be used towards an origin; `remembered` is the one it was first used with, None: never."""
+    """A secret about to be sent somewhere, and the origins that it is bound to."""
 
     kind: str
     name: str
@@ -37,7 +37,15 @@ class OriginUse:
     """The secret's field: "spec.credential"."""
     wanted: str
     """Origin or URL; scheme, host and port of it count."""
-    remembered: str | None = None
+    known: frozenset[str] = frozenset()
+    """Origins that the secret has been used with, in whichever manifest; empty: it is used for the first time."""
+    source: str = ""
+    """Where the secret comes from, for people: "environment variable RECONCILE_SECRET_A"."""
+
+    @property
+    def moved(self) -> bool:
+        """True when the secret was used before, and never with the origin that it would go to now."""
+        return bool(self.known) and origin(self.wanted) not in {origin(each) for each in self.known}
 
 
 @dataclass(frozen=True)
@@ -151,30 +159,41 @@ def _unroutable(plan: Plan, allow: Allowances) -> list[Refusal]:
 _RULES: Sequence[Callable[[Plan, Allowances], list[Refusal]]] = (_delete_ratio, _serving_delete, _unroutable)
 
 
+def origin_changes(uses: Iterable[OriginUse]) -> list[Refusal]:
+    """Return a refusal for every secret that would go where it was never sent before; sorted, each said once."""
+    return [_origin_change(use) for use in sorted({use for use in uses if use.moved}, key=_place_of)]
+
+
+def _place_of(use: OriginUse) -> tuple[str, str, str, str]:
+    return (use.kind, use.name, use.path, use.wanted)
+
+
+def _origin_change(use: OriginUse) -> Refusal:
+    where = f" ({use.source})" if use.source else ""
+    message = (
+        f"the secret of {use.kind}/{use.name} {use.path}{where} has been used with "
+        f"{_few(sorted({origin(each) for each in use.known}))} only, and would now go to {origin(use.wanted)}"
+    )
+    return Refusal("origin-change", message, ORIGIN_FLAG)
+
+
+ORIGIN_FLAG = "--allow-origin-change"
+
+
 def _origin_changes(plan: Plan, allow: Allowances, origins: Iterable[OriginUse]) -> list[Refusal]:
     if allow.origin_change:
         return []
-    moved = {
-        (use.kind, use.name): (use.remembered, use.wanted)
-        for use in origins
-        if _moved(use.remembered, use.wanted)
-    }
-    for change in plan.changes:
-        for url_before, url_after in _moved_urls(change):
-            moved.setdefault((change.key.kind, change.key.name), (url_before, url_after))
+    uses = list(origins)
+    told = {(use.kind, use.name) for use in uses if use.moved}
     return [
-        Refusal(
-            "origin-change",
-            f"the secret of {kind}/{name} has been used with {origin(before or '')} only, and would now go to "
-            f"{origin(after)}",
-            "--allow-origin-change",
-        )
-        for (kind, name), (before, after) in sorted(moved.items())
+        *origin_changes(uses),
+        *(
+            _origin_change(OriginUse(change.key.kind, change.key.name, path, after, frozenset({before})))
+            for change in plan.changes
+            if (change.key.kind, change.key.name) not in told
+            for path, before, after in _moved_urls(change)
+        ),
     ]
-
-
-def _moved(before: str | None, after: str) -> bool:
-    return before is not None and origin(before) != origin(after)
 
 
 _SECRET_URLS = frozenset({("ProviderAccount", "baseUrl"), ("ShadowHost", "data_endpoint")})
@@ -183,16 +202,21 @@ _SECRET_URLS = frozenset({("ProviderAccount", "baseUrl"), ("ShadowHost", "data_e
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def _moved_urls(change: Change) -> list[tuple[str, str]]:
+def _moved_urls(change: Change) -> list[tuple[str, str, str]]:
+    """Return (field, URL before, URL after) of every address of a change that a secret is sent to."""
     if change.action not in (Action.UPDATE, Action.ADOPT):
         return []
     urls = [
-        (str(field.before), str(field.after))
+        (field.path, str(field.before), str(field.after))
         for field in change.fields
         if (change.key.kind, field.path) in _SECRET_URLS and field.before
     ]
     # A local stack takes whatever ports are free: another one there is no change of who gets the secret.
-    return [(was, to) for was, to in urls if _moved(was, to) and not (_is_loopback(was) and _is_loopback(to))]
+    return [
+        (path, was, to)
+        for path, was, to in urls
+        if origin(was) != origin(to) and not (_is_loopback(was) and _is_loopback(to))
+    ]
 
 
 def _is_loopback(url: str) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
 from reconciler.manifest.meta import ADOPT
 from reconciler.plan.model import (
@@ -26,6 +27,9 @@ from reconciler.plan.model import (
     Skipped,
     SkipReason,
 )
+
+SHOWN = 5
+"""Objects that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +191,24 @@ def _adoption(
     if entry is not None:
         # Adopted before and gone since: it is made again, as anything that went missing.
         return None
-    message = f"{ADOPT} names {adopt!r}, and there is no {kind} of that id or name; correct or remove the annotation"
+    message = (
+        f"{ADOPT} names {adopt!r}, and there is no {kind} of that id or name{_to_adopt(kind, adopt, plane)}; "
+        "correct or remove the annotation"
+    )
     return Match(conflict=_conflict(each, SkipReason.ADOPT_NOT_FOUND, message))
+
+
+def _to_adopt(kind: str, adopt: str, plane: PlaneIndex) -> str:
+    """Return what could be meant: objects of the kind that are not ours, those of the most similar name first."""
+    foreign = [seen for (of_kind, _), seen in plane.by_id.items() if of_kind == kind and not plane.ours(seen)]
+    if not foreign:
+        return f" on {plane.plane}, where everything of that kind is ours already"
+    ordered = sorted(
+        foreign, key=lambda seen: (-SequenceMatcher(None, adopt, seen.host_name).ratio(), id_order(seen))
+    )
+    names = [f"{seen.object_id} ({seen.host_name!r})" for seen in ordered[:SHOWN]]
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f" on {plane.plane}; it has {', '.join(names)}{more}"
 
 
 def _name_conflict(

@@ -68,6 +68,10 @@ class SkipReason(StrEnum):
     NOT_PRUNED = "NotPruned"
 
 
+ADOPTION_FAILED = frozenset({SkipReason.ADOPT_NOT_FOUND, SkipReason.ADOPT_AMBIGUOUS, SkipReason.ADOPT_UNFIT})
+"""Reasons that only the author of a manifest can mend: what it adopts is not there, not one, or not like it."""
+
+
 class ChangeClass(StrEnum):
     """When, in the five phases, a change is made (design: the journey of a manifest)."""
 

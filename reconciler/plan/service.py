@@ -42,6 +42,22 @@ class Usage:
         """True when the object stands in the document, or a route in it names it."""
         return (key._replace(kind="ShadowGroup") if key.kind == "Channel" else key) in self.referenced
 
+    @cached_property
+    def group_ids(self) -> frozenset[tuple[str, str]]:
+        """(plane, id) of every group on a host that a route in the document names by id."""
+        return frozenset(
+            (host_plane(route["shadow_host"]), route["shadow_group_id"])
+            for route in self.document.get("routes", ())
+        )
+
+    @cached_property
+    def key_versions(self) -> frozenset[tuple[ObjectKey, str]]:
+        """(GatewayKey, version of its value) of every route in the document."""
+        return frozenset(
+            (host_objects(route)[1], route["gateway_key_version"])
+            for route in self.document.get("routes", ())
+        )
+
     def through(self, key: ObjectKey, fields: Fields) -> Served:
         """Return the public models that go through an object with these fields; empty when there is none."""
         if key.kind == "ProviderAccount":

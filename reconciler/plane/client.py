@@ -42,6 +42,14 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class StagedRevision:
+    """A revision that may be promoted yet; `comment` is what its maker said of it."""
+
+    revision: int
+    comment: str = ""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The control plane in one answer."""
 
@@ -50,7 +58,7 @@ class Snapshot:
     gateway_keys: frozenset[tuple[str, str]]
     """(name, version) of every stored value."""
     managed_keys: frozenset[tuple[str, str]]
-    staged: tuple[int, ...]
+    staged: tuple[StagedRevision, ...]
     replicas: tuple[Replica, ...]
     instance: str
 
@@ -87,12 +95,30 @@ class ControlPlaneClient:
                 document=body["configuration"],
                 gateway_keys=frozenset((key["name"], key["version"]) for key in body["gateway_keys"]),
                 managed_keys=frozenset((key["name"], key["version"]) for key in body["managed_keys"]),
-                staged=tuple(int(info["revision"]) for info in body["staged"]),
+                staged=tuple(
+                    StagedRevision(int(info["revision"]), str(info["comment"])) for info in body["staged"]
+                ),
                 replicas=tuple(_replica(replica) for replica in body["replicas"]),
                 instance=str(body["instance"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed(f"the snapshot lacks or garbles {error}", where=self._http.where) from error
+
+    async def retired(self, count: int) -> list[int]:
+        """Return the newest revisions that were active before, newest first; at most `count`."""
+        if count < 1:
+            return []
+        body = await self._get("/api/v1/revisions", {"state": "retired", "limit": count})
+        return [int(info["revision"]) for info in body["items"]]
+
+    async def document(self, revision: int) -> Document | None:
+        """Return the configuration of any revision; None when it is no longer kept."""
+        try:
+            body = await self._get(f"/api/v1/revisions/{revision}")
+        except NotFound:
+            return None
+        document: Document = body["configuration"]
+        return document
 
     async def put_gateway_key(self, name: str, version: str, value: str) -> None:
         """Store one value of a gateway key; repeating it is harmless."""

@@ -6,7 +6,7 @@ A revision is always "the base's document, with our objects replaced": foreign o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.manifest import (
@@ -98,7 +98,9 @@ def _shadow_host(host: ShadowHost, manifests: ManifestSet, resolved: Resolved) -
         "driver": host.spec.driver,
         "data_endpoint": resolved.endpoints.get(endpoint, endpoint).rstrip("/"),
     }
-    return _desired(manifests, "ShadowHost", host.name, fields)
+    wanted = _desired(manifests, "ShadowHost", host.name, fields)
+    # What else the annotation of a ShadowHost may name is the host's key issuer.
+    return wanted if wanted.adopt == host.name else replace(wanted, adopt=None)
 
 
 def _logical_group(group: LogicalGroup, manifests: ManifestSet) -> DesiredObject:

@@ -7,7 +7,6 @@ crash left behind.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from reconciler.proof.judge import TEMPORARY, Intended, Policy, Verdict
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
 from reconciler.proof.record import intended_json
+from reconciler.proof.together import together
 
 QUARANTINE = "Quarantine"
 """Marker kind of everything temporary on a host."""
@@ -130,7 +130,7 @@ class AccountProver:
         if self.driver.CAPABILITIES.correlation_header is None:
             # Rows that name no request can be told apart only while one probe at a time uses the key.
             return [first, *[await self._prove_model(*each) for each in rest]]
-        return [first, *await asyncio.gather(*(self._prove_model(*each) for each in rest))]
+        return [first, *await together(self._prove_model(*each) for each in rest)]
 
     def _intended(
         self, account: ProviderAccount, account_id: str, quarantine: Quarantine, model: str, policy: Policy

@@ -17,6 +17,11 @@ _MICRO = 1_000_000
 _NANO_PER_MICRO = 1000
 
 
+def price_of(tokens: int, nano_usd_per_token: int) -> int:
+    """Return what so many tokens cost, in millionths of a dollar rounded up."""
+    return ceil(nano_usd_per_token * tokens / _NANO_PER_MICRO)
+
+
 class Budgets(Leased):
     """Counts per UTC day. They need no lease: each call is atomic, and only ever adds up to its ceiling."""
 
@@ -74,7 +79,13 @@ class Budgets(Leased):
         same = (columns.host == host) & (columns.model == model)
         with self._database.read() as connection:
             nano = connection.execute(select(columns.nano_usd_per_token).where(same)).scalar_one_or_none()
-        return None if nano is None else ceil(nano * tokens / _NANO_PER_MICRO)
+        return None if nano is None else price_of(tokens, nano)
+
+    def prices(self) -> dict[tuple[str, str], int]:
+        """Return every price seen, by (host, model), in billionths of a dollar per token."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(tables.prices)).all()
+        return {(row.host, row.model): row.nano_usd_per_token for row in rows}
 
     def top_up(self, host: str, day: date, amount: float, max_per_day: float) -> float:
         """Reserve USD for a host's key issuer; return how much of `amount` is allowed, 0 when the day's sum is used up.

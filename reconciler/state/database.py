@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +54,26 @@ def read_url(text: str) -> URL:
 def sqlite_file(url: URL) -> Path | None:
     """Return the file of a SQLite URL, or None for PostgreSQL."""
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def make_private(file: Path) -> None:
+    """See to it that only we may read a SQLite file and its folder; a folder that was there already is left as it is.
+
+    SQLite makes the files beside it (-wal, -shm) with the mode of the file itself.
+    Raises: InvalidInput when it cannot be made.
+    """
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            for each in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+                if each.exists():
+                    each.chmod(0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the state store {file} cannot be opened: {error.strerror}",
+            hint="see --state; the folder must be one that this user can write to",
+        ) from error
 
 
 class Database:

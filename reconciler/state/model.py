@@ -90,10 +90,9 @@ class ProofRecord:
 
 @dataclass(frozen=True)
 class SecretMemory:
-    """What was last used for one secret reference: a keyed fingerprint, and the origin that it was sent to."""
+    """What was last used for one secret reference: a keyed fingerprint."""
 
     fingerprint: str
-    origin: str = ""
 
 
 @dataclass(frozen=True)

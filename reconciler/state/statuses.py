@@ -1,4 +1,4 @@
-"""Conditions and events of manifests, and what is remembered of their secrets."""
+"""Conditions and events of manifests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from reconciler.state import tables
 from reconciler.state.database import insert_if_absent, upsert
 from reconciler.state.leases import Leased
-from reconciler.state.model import Condition, Event, Lease, SecretMemory, Status
+from reconciler.state.model import Condition, Event, Lease, Status
 from reconciler.state.texts import storable, storable_json
 
 EVENTS_PER_MANIFEST = 100
@@ -47,11 +47,13 @@ class Statuses(Leased):
                 stored.append(settled)
         return tuple(stored)
 
-    def drop_status(self, kind: str, name: str, lease: Lease) -> None:
-        """Forget the status of a manifest that is gone. Raises LeaseLost."""
-        same = (tables.statuses.c.kind == kind) & (tables.statuses.c.name == name)
+    def drop_statuses(self, manifests: Iterable[tuple[str, str]], lease: Lease) -> None:
+        """Forget the statuses of manifests that are gone, given as (kind, name). Raises LeaseLost."""
+        columns = tables.statuses.c
         with self._write(lease) as connection:
-            connection.execute(delete(tables.statuses).where(same))
+            for kind, name in manifests:
+                same = (columns.kind == kind) & (columns.name == name)
+                connection.execute(delete(tables.statuses).where(same))
 
     def status(self, kind: str, name: str) -> Status | None:
         """Return a manifest's status, or None."""
@@ -187,39 +189,3 @@ class Events(Leased):
             )
             for row in rows
         )
-
-
-class SecretMemories(Leased):
-    """Which secret was last used for what: fingerprints and origins, never values."""
-
-    def secret(self, kind: str, name: str, path: str) -> SecretMemory | None:
-        """Return what is remembered of one secret reference, or None."""
-        return self.secrets().get((kind, name, path))
-
-    def secrets(self) -> dict[tuple[str, str, str], SecretMemory]:
-        """Return everything remembered, by (kind, name, field path)."""
-        with self._database.read() as connection:
-            rows = connection.execute(select(tables.secrets)).all()
-        return {(row.kind, row.name, row.path): SecretMemory(row.fingerprint, row.origin) for row in rows}
-
-    def remember_secret(
-        self, kind: str, name: str, path: str, memory: SecretMemory, lease: Lease | None = None
-    ) -> None:
-        """Remember a secret's fingerprint and where it was sent. Raises LeaseLost."""
-        self.remember_secrets({(kind, name, path): memory}, lease)
-
-    def remember_secrets(
-        self, memories: Mapping[tuple[str, str, str], SecretMemory], lease: Lease | None = None
-    ) -> None:
-        """Remember several secrets by (kind, name, field path), all of them or none. Raises LeaseLost."""
-        with self._write_maybe_leased(lease) as connection:
-            for (kind, name, path), memory in memories.items():
-                told = {"fingerprint": memory.fingerprint, "origin": memory.origin}
-                upsert(connection, tables.secrets, {"kind": kind, "name": name, "path": path, **told})
-
-    def forget_secret(self, kind: str, name: str, path: str, lease: Lease | None = None) -> None:
-        """Drop a memory; nothing happens when there is none. Raises LeaseLost."""
-        columns = tables.secrets.c
-        same = (columns.kind == kind) & (columns.name == name) & (columns.path == path)
-        with self._write_maybe_leased(lease) as connection:
-            connection.execute(delete(tables.secrets).where(same))

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 
 from reconciler.state.budgets import Budgets
-from reconciler.state.database import Database, read_url, sqlite_file
+from reconciler.state.database import Database, make_private, read_url, sqlite_file
 from reconciler.state.identity import Identity, check_id, key_file_of
 from reconciler.state.inventory import Inventory
 from reconciler.state.leases import Leases
 from reconciler.state.proofs import EvidenceIndex, Proofs
 from reconciler.state.schema import migrate
-from reconciler.state.statuses import Events, SecretMemories, Statuses
+from reconciler.state.secret_memory import SecretMemories
+from reconciler.state.statuses import Events, Statuses
 
 
 class Store(Identity, Leases, Inventory, Statuses, Events, SecretMemories, Proofs, EvidenceIndex, Budgets):
@@ -56,7 +57,7 @@ class Store(Identity, Leases, Inventory, Statuses, Events, SecretMemories, Proof
         parsed = read_url(url)
         file = sqlite_file(parsed)
         if file is not None:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(file)
         database = Database(parsed)
         try:
             migrate(database)
@@ -69,6 +70,12 @@ class Store(Identity, Leases, Inventory, Statuses, Events, SecretMemories, Proof
         except BaseException:
             database.close()
             raise
+
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """True unless `url` names a SQLite file that is not there. Raises InvalidInput for an unusable URL."""
+        file = sqlite_file(read_url(url))
+        return file is None or file.exists()
 
     @property
     def where(self) -> str:

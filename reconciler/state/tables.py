@@ -117,9 +117,16 @@ secrets = Table(
     Column("name", String(255), primary_key=True),
     Column("path", String(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
-    Column("origin", Text, nullable=False),
 )
 """Keyed fingerprints only; no secret value is ever written to the store."""
+
+secret_origins = Table(
+    "secret_origins",
+    metadata,
+    Column("secret", String(64), primary_key=True),
+    Column("origin", Text, primary_key=True),
+)
+"""`secret` is a word for the place that a secret comes from, or for its value; it has a row for every origin."""
 
 budgets = Table(
     "budgets",

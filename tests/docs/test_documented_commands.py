@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from reconciler.cli import cli
 
@@ -97,6 +98,19 @@ def test_a_documented_command_does_what_the_page_says(block: Block, tmp_path: Pa
 def test_a_documented_command_exists(block: Block) -> None:
     assert block.mark in MARKS
     assert [said for command in block.commands for said in unknown_parts(command.line)] == []
+
+
+def test_the_commands_of_the_documented_workflow_exist() -> None:
+    page = (ROOT / "docs" / "pull-requests.md").read_text()
+    workflow = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    lines = [step["run"] for step in workflow["jobs"]["plan"]["steps"] if "run" in step]
+
+    assert [line.split()[:2] for line in lines if line.startswith("reconcile")] == [
+        ["reconcile", "validate"],
+        ["reconcile", "plan"],
+        ["reconcile", "rehearse"],
+    ]
+    assert [said for line in lines for said in unknown_parts(line)] == []
 
 
 def unknown_parts(line: str) -> list[str]:

@@ -67,19 +67,42 @@ def test_a_command_that_fails_tells_neither_output_nor_cause(tmp_path: Path) -> 
     assert caught.value.__cause__ is None
 
 
-def test_a_generated_key_is_delivered_once_and_privately(tmp_path: Path) -> None:
+def test_a_generated_key_is_delivered_privately_and_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    reader = SecretReader(SecretPolicy(deliver_to=(str(tmp_path / "*"),)))
+    assert reader.delivered(file, what="x") is None
+
+    made = reader.deliver(file, what="x")
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert reader.delivered(file, what="x") == made
+    assert reader.deliver(file, what="x") != made
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_empty_file_is_no_delivery_and_one_of_two_lines_is_no_key(tmp_path: Path) -> None:
     file = tmp_path / "key"
     reader = SecretReader(SecretPolicy(deliver_to=(str(tmp_path / "*"),)))
 
-    first = reader.generated(file, what="x")
+    file.write_text("")
+    assert reader.delivered(file, what="x") is None
+    file.write_text(f"{VALUE}\nsecond\n")
+    with pytest.raises(InvalidInput, match="more than one line") as caught:
+        reader.delivered(file, what="x")
+    assert VALUE not in str(caught.value)
 
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert reader.generated(file, what="x") == first
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    reader = SecretReader(SecretPolicy(deliver_to=(str(tmp_path / "*"),)))
+
+    with pytest.raises(InvalidInput, match="none/key cannot be written: No such file or directory"):
+        reader.deliver(tmp_path / "none" / "key", what="x")
 
 
 def test_delivery_outside_the_policy_is_refused_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Refused):
-        SecretReader().generated(tmp_path / "key", what="x")
+    for call in (SecretReader().deliver, SecretReader().delivered):
+        with pytest.raises(Refused):
+            call(tmp_path / "key", what="x")
 
     assert list(tmp_path.iterdir()) == []
 

@@ -49,10 +49,10 @@ def test_memories_are_read_and_written_at_one_stroke_however_many_secrets_there_
                 remember_values(workspace, values, lease)
             with transactions() as reading:
                 origins(workspace)
-                remembered(workspace.manifests, store)
+                remembered(workspace.manifests, store.secrets())
             return *writing, *reading
 
-    assert asyncio.run(main()) == (3, 2)
+    assert asyncio.run(main()) == (4, 2)
 
 
 def test_what_is_remembered_is_what_was_used(store: Store) -> None:
@@ -60,9 +60,10 @@ def test_what_is_remembered_is_what_was_used(store: Store) -> None:
         async with opened(store, 2) as (workspace, values):
             remember_values(workspace, values, taken(store))
 
-            uses = {use.name: use.remembered for use in origins(workspace) if use.kind == "ProviderAccount"}
-            assert uses == {"a000": "embedded://upstream/v1", "a001": "embedded://upstream/v1"}
-            assert remembered(workspace.manifests, store) == {
+            known = {use.name: use.known for use in origins(workspace) if use.kind == "ProviderAccount"}
+            bound = frozenset({"embedded://upstream", "embedded://east"})
+            assert known == {"a000": bound, "a001": bound}
+            assert remembered(workspace.manifests, store.secrets()) == {
                 key: workspace.keyring.fingerprint(value) for key, value in values.by_reference.items()
             }
 

@@ -3,59 +3,87 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import stat
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.journey.world import RECONCILE, ROOT, World, items, not_ready
-
-PATIENCE_S = 60
-
-
-def eventually(what: str, ask: Callable[[], Any]) -> Any:
-    """Return the first true answer. For edges only: what is waited for is another process."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        if answer := ask():
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
+from tests.journey.daemon import running_controller
+from tests.journey.test_killed import assert_nothing_twice
+from tests.journey.world import RECONCILE, ROOT, World, eventually, items, not_ready
 
 
 def test_the_controller_applies_serves_status_corrects_drift_and_stops_cleanly(empty: World) -> None:
-    command = empty.command("controller", str(empty.manifests), "--interval", "1", "--listen", "127.0.0.1:0")
-    with subprocess.Popen(
-        command, cwd=empty.folder, env=empty.environ, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        url = next(
-            found[0] for line in process.stderr if (found := re.findall(r"serving on (http://\S+)", line))
-        )
-        drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-        try:
-            assert httpx.get(f"{url}/healthz").status_code == 200
-            eventually("ready", lambda: httpx.get(f"{url}/readyz").status_code == 200)
-            status = items(httpx.get(f"{url}/api/v1/status").json())
-            assert len(status) == 30
-            assert not_ready(status) == {}
+    with running_controller(empty, "--interval", "1") as controller:
+        assert controller.get("/healthz").status_code == 200
+        eventually("ready", lambda: controller.get("/readyz").status_code == 200)
+        status = items(controller.get("/api/v1/status").json())
+        assert len(status) == 30
+        assert not_ready(status) == {}
 
-            host = empty.host("east")
-            account = host.account("east-beta")
-            host.call("PUT", f"/accounts/{account['id']}", {"priority": 99})
-            eventually("drift corrected", lambda: host.account("east-beta")["priority"] == 20)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(timeout=30)
-            drain.wait(timeout=10)
+        host = empty.host("east")
+        account = host.account("east-beta")
+        host.call("PUT", f"/accounts/{account['id']}", {"priority": 99})
+        eventually("drift corrected", lambda: host.account("east-beta")["priority"] == 20)
+
+        assert controller.stopped(signal.SIGTERM) == 0
+    assert empty.apply()["changed"] is False
+
+
+@pytest.mark.parametrize("moment", ["created ProviderAccount", "proved west-gamma", "stage ", "promote "])
+def test_the_controller_stops_in_the_middle_of_a_run_without_a_mess(empty: World, moment: str) -> None:
+    with running_controller(empty) as controller:
+        eventually(moment, lambda: controller.said(moment))
+        code = controller.stopped(signal.SIGTERM)
+
     assert code == 0
+    said = controller.log.read_text()
+    assert said.endswith(" stopped\n")
+    assert "Traceback" not in said
+    assert "no answer" not in said
+    assert temporary_objects(empty) == []
+    assert len(empty.snapshot()["staged"]) == 0
+    report = empty.apply()
+    assert "waiting for" not in report
+    assert not_ready(items(report)) == {}
+
+
+def temporary_objects(world: World) -> list[str]:
+    """Return the names of everything temporary that is left on the hosts."""
+    names = []
+    for name in ("east", "west"):
+        host = world.host(name)
+        issuers = [each for each in host.rows("/users") if each["email"] == "reconciler@example.com"]
+        keys = host.issued_keys() if issuers else []
+        names += [each["name"] for each in [*host.rows("/groups"), *keys] if "uarantine" in each["name"]]
+    return names
+
+
+def test_two_controllers_never_apply_at_once(empty: World) -> None:
+    """Each run tells when it begins and ends its writes; the decisions of who may write are the store's."""
+    empty.environ["RECONCILE_LEASE_SECONDS"] = "3"
+    with (
+        running_controller(empty, "--interval", "1") as one,
+        running_controller(empty, "--interval", "1") as two,
+    ):
+        for controller in (one, two):
+            eventually("ready", lambda: controller.get("/readyz").status_code == 200)  # noqa: B023 - used at once
+        for _ in range(3):
+            account = empty.host("east").account("east-beta")
+            empty.host("east").call("PUT", f"/accounts/{account['id']}", {"priority": 99})
+            eventually("corrected", lambda: empty.host("east").account("east-beta")["priority"] == 20)
+        # One of them is killed while it has, or is about to have, the lease: the other one goes on.
+        one.process.kill()
+        account = empty.host("west").account("west-gamma")
+        empty.host("west").call("PUT", f"/accounts/{account['id']}", {"priority": 99})
+        eventually("taken over", lambda: empty.host("west").account("west-gamma")["priority"] != 99)
+
+    for controller in (one, two):
+        assert "Traceback" not in controller.log.read_text()
+    assert_nothing_twice(empty)
     assert empty.apply()["changed"] is False
 
 

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from reconciler.embedded.stack import Stack
 ROOT = Path(__file__).parents[2]
 RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 LEASE_S = "2"
+PATIENCE_S = 60
 
 
 @dataclass
@@ -134,6 +136,16 @@ class HostAdmin:
 
     def faults(self, *faults: Mapping[str, Any]) -> None:
         httpx.put(f"{self.url}/__control/faults", json={"faults": list(faults)}).raise_for_status()
+
+
+def eventually(what: str, ask: Callable[[], Any]) -> Any:
+    """Return the first true answer. For edges only: what is waited for is another process."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        if answer := ask():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
 
 
 def items(document: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.engine.apply import make_plan
+from reconciler.engine.planning import make_plan
 from reconciler.plan.guard import Allowances
 from reconciler.proof.model import Link, Reason, Status
 from tests.matrix.causes import route_paths

@@ -83,7 +83,8 @@ def test_a_new_house_passes() -> None:
 
 
 def used(wanted: str, remembered: str | None) -> OriginUse:
-    return OriginUse("ProviderAccount", "alpha", "spec.credential", wanted, remembered)
+    known = frozenset({remembered}) if remembered is not None else frozenset[str]()
+    return OriginUse("ProviderAccount", "alpha", "spec.credential", wanted, known)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,21 @@ def test_a_secret_that_would_go_elsewhere_is_refused(wanted: str) -> None:
 )
 def test_a_secret_that_goes_where_it_went_passes(wanted: str, remembered: str | None) -> None:
     assert rules(make(), origins=[used(wanted, remembered)]) == []
+
+
+def test_a_secret_may_go_to_every_origin_that_it_is_bound_to() -> None:
+    known = frozenset({"https://one.example:443", "https://two.example:443"})
+    passes, moves = (
+        OriginUse("ProviderAccount", "alpha", "spec.credential", f"https://{name}.example", known, "file /x")
+        for name in ("two", "three")
+    )
+
+    assert rules(make(), origins=[passes]) == []
+    (refusal,) = check(make(), origins=[moves, moves, passes])
+    assert refusal.message == (
+        "the secret of ProviderAccount/alpha spec.credential (file /x) has been used with "
+        "https://one.example:443, https://two.example:443 only, and would now go to https://three.example:443"
+    )
 
 
 def test_a_changed_address_is_seen_in_the_plan_itself() -> None:

@@ -208,11 +208,25 @@ def test_what_was_adopted_needs_no_marker_any_more() -> None:
     assert (plan.pending(), plan.skipped) == ((), ())
 
 
+NAMES = ("default", "x", "chatty", "y", "a chat", "z", "w")
+
+
 def test_an_adoption_of_nothing_is_told_and_creates_nothing() -> None:
     plan = make(replace(CHAT, adopt="12"), observed=[])
 
     assert plan.pending() == ()
     assert skips(plan) == {"ShadowGroup/chat": SkipReason.ADOPT_NOT_FOUND}
+    assert (
+        "names '12', and there is no ShadowGroup of that id or name on host/east" in plan.skipped[0].message
+    )
+
+
+def test_a_failed_adoption_lists_what_could_be_meant_the_most_similar_first() -> None:
+    there = [foreign(a_group(f"g{number}", name=name), str(number)) for number, name in enumerate(NAMES, 20)]
+    plan = make(replace(CHAT, adopt="chats"), observed=[*there, seen(a_group("ours"))])
+
+    assert "; it has 22 ('chatty'), 24 ('a chat'), " in plan.skipped[0].message
+    assert " and 2 more; correct or remove the annotation" in plan.skipped[0].message
 
 
 def test_what_was_adopted_and_is_gone_is_made_again() -> None:
@@ -496,6 +510,36 @@ def test_what_a_retained_revision_uses_is_not_deleted() -> None:
 
     assert plan.pending() == ()
     assert set(skips(plan).values()) == {SkipReason.STILL_REFERENCED}
+
+
+@pytest.mark.parametrize(
+    "replaced, before",
+    [(KEY, {"gateway_key_version": "v0"}), (CHAT, {"shadow_group_id": "7"})],
+    ids=["key", "group"],
+)
+def test_a_replaced_object_stays_while_a_retained_revision_means_it(
+    replaced: DesiredObject, before: dict[str, str]
+) -> None:
+    old = replace(entry(replaced, "7"), key=retired(replaced.key, "7"))
+    standing = running(*HOUSE)
+    standing["observed"].append(seen(replaced, "7"))
+    standing["inventory"].append(old)
+    earlier = doc(*HOUSE)
+    earlier["routes"][0].update(before)
+
+    assert skips(make(*HOUSE, **standing, retained_documents=[earlier])) == {
+        f"{replaced.key.kind}/{old.key.name}": SkipReason.STILL_REFERENCED
+    }
+    assert told(make(*HOUSE, **standing, retained_documents=[doc(*HOUSE)])) == [
+        (Action.DELETE, f"{replaced.key.kind}/{old.key.name}")
+    ]
+
+
+def test_what_leaves_the_control_plane_leaves_it_whatever_revisions_are_retained() -> None:
+    kept = [each for each in HOUSE if each.key.kind not in ("Route", "ModelBinding")]
+    plan = make(*kept, **running(*HOUSE), retained_documents=[doc(*HOUSE)])
+
+    assert told(plan) == [(Action.DELETE, "ModelBinding/fast"), (Action.DELETE, "Route/east-chat")]
 
 
 def test_control_plane_objects_go_with_the_revision() -> None:

@@ -77,5 +77,5 @@ def test_a_locked_database_is_unavailable_not_a_crash(
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, now: FakeTime) -> None:
     (tmp_path / "state.db").mkdir()
 
-    with pytest.raises(Unavailable, match="unable to open database file"):
+    with pytest.raises(InvalidInput, match=r"state\.db cannot be opened: Is a directory"):
         Store.open(f"sqlite:///{tmp_path}/state.db", now=now)

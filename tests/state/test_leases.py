@@ -89,7 +89,7 @@ WRITES: dict[str, Callable[[Store, Lease], object]] = {
     "remember": lambda store, lease: store.remember(ENTRY, lease),
     "forget": lambda store, lease: store.forget(ENTRY.key, lease),
     "put_status": lambda store, lease: store.put_status(STATUS, lease),
-    "drop_status": lambda store, lease: store.drop_status("Route", "a", lease),
+    "drop_statuses": lambda store, lease: store.drop_statuses([("Route", "a")], lease),
     "add_event": lambda store, lease: store.add_event("Route", "a", "Normal", "Why", "what", lease),
     "observe_generation": lambda store, lease: store.observe_generation("Route", "a", "d", lease),
     "check": lambda store, lease: store.check(lease),

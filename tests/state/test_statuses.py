@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.state import Store
-from reconciler.state.model import Condition, Lease, SecretMemory, Status
+from reconciler.state.model import Condition, Lease, Status
 from reconciler.state.statuses import EVENTS_PER_MANIFEST
 from tests.state.conftest import FakeTime
 
@@ -60,7 +60,7 @@ def test_a_condition_that_was_away_starts_anew(store: Store, lease: Lease, now: 
 def test_statuses_are_sorted_and_can_be_dropped(store: Store, lease: Lease) -> None:
     for kind, name in (("Route", "b"), ("Route", "a"), ("GatewayKey", "z")):
         store.put_status(replace(STATUS, kind=kind, name=name), lease)
-    store.drop_status("Route", "b", lease)
+    store.drop_statuses([("Route", "b")], lease)
 
     assert [(each.kind, each.name) for each in store.statuses()] == [("GatewayKey", "z"), ("Route", "a")]
 
@@ -110,17 +110,3 @@ def test_a_manifest_keeps_a_bounded_number_of_events(store: Store, lease: Lease,
     kept = [event.message for event in store.events("Route", "a", limit=1000)]
     assert kept == [f"revision {number}" for number in range(EVENTS_PER_MANIFEST + 4, 4, -1)]
     assert len(store.events("Route", "b")) == 1
-
-
-def test_a_secret_is_remembered_by_fingerprint_and_origin(store: Store) -> None:
-    reference = ("ProviderAccount", "alpha", "spec.credential")
-    assert store.secret(*reference) is None
-
-    store.remember_secret(*reference, SecretMemory("0123456789ab", "https://one.example:443"))
-    newer = SecretMemory("ba9876543210", "https://two.example:443")
-    store.remember_secret(*reference, newer)
-
-    assert store.secret(*reference) == newer
-    assert store.secrets() == {reference: newer}
-    store.forget_secret(*reference)
-    assert store.secret(*reference) is None

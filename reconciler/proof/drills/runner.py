@@ -15,6 +15,7 @@ from reconciler.proof.drills.course import Course
 from reconciler.proof.drills.model import DRILLS, DrillFailed, DrillKey, DrillReason, DrillResult, DrillTarget
 from reconciler.proof.model import Status
 from reconciler.proof.probe import ProbeSender
+from reconciler.proof.together import together
 
 COURSES_AT_ONCE = 8
 
@@ -50,7 +51,7 @@ class DrillRunner:
         ordered = sorted(
             wanted, key=lambda pair: (DRILLS.index(pair[0]), pair[1].logical_group, pair[1].public_model)
         )
-        results = await asyncio.gather(*(one(drill, target) for drill, target in ordered))
+        results = await together(one(drill, target) for drill, target in ordered)
         return sorted(results, key=lambda result: result.key)
 
     async def _one(self, drill: str, target: DrillTarget) -> DrillResult:
