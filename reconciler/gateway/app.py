@@ -22,6 +22,7 @@ from reconciler.gateway.dataplane.upstream import create_upstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
 from reconciler.gateway.keys import Keys, load_master_key
+from reconciler.gateway.last_revision import LastRevision
 from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.runtime.backend import RuntimeBackend
@@ -75,6 +76,8 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Open storage, load what is active, and run the gateway until the context ends; then store what is left.
 
+    When storage is away, the copy of the last revision on disk is served until it answers.
+
     `upstream` replaces the client towards the hosts that the settings name; it is closed at the end.
     Raises: UnusableKeyFile, ForeignSchema, ForeignMasterKey, StorageUnavailable.
     """
@@ -84,10 +87,11 @@ async def open_gateway(
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
-        storage = await threads.run(Storage.open, settings.database, now=now, check_value=keys.check_value)
+        storage = Storage.connect(settings.database, now=now, check_value=keys.check_value)
         stack.callback(storage.close)
-        revisions = Revisions(storage, keys, threads)
-        await revisions.refresh()
+        copy = LastRevision(settings.last_revision, keys) if settings.last_revision else None
+        revisions = Revisions(storage, keys, threads, copy)
+        await _load(storage, revisions, threads)
         runtime = Runtime(await _backend(settings, clock, stack))
         replica = Replica(
             settings.name, storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
@@ -109,6 +113,16 @@ async def open_gateway(
             if settings.worker is not None:
                 await stack.enter_async_context(served(settings.data, settings.worker, registry))
             yield _assemble(context, data_plane, credentials, registry, settings)
+
+
+async def _load(storage: Storage, revisions: Revisions, threads: Threads) -> None:
+    """Load what is active; when storage is away, what was active last. Raises what `Storage.check` raises."""
+    try:
+        await threads.run(storage.check)
+        await revisions.refresh()
+    except StorageUnavailable:
+        if not await revisions.restore():
+            raise
 
 
 async def _backend(
@@ -135,7 +149,7 @@ def _assemble(
         data_plane=data_plane,
         control=create_control_app(context, credentials, registry),
         health=create_health_app(
-            context.revisions, registry, draining=lambda: gateway.draining, siblings=siblings
+            context.revisions, context.replica, registry, draining=lambda: gateway.draining, siblings=siblings
         ),
     )
     return gateway

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.worker_metrics import gathered
 
 
 def create_health_app(
     revisions: Revisions,
+    replica: Replica,
     registry: CollectorRegistry,
     *,
     draining: Callable[[], bool],
@@ -30,6 +32,13 @@ def create_health_app(
     """
     serving = Gauge("reconciler_gateway_active_revision", "The revision that is served.", registry=registry)
     serving.set_function(lambda: revisions.active.info.revision if revisions.active else 0)
+
+    away = Gauge(
+        "reconciler_gateway_storage_away",
+        "1 while the database of revisions and logs does not answer: what is loaded is served.",
+        registry=registry,
+    )
+    away.set_function(lambda: float(replica.away))
 
     async def healthz(_request: Request) -> Response:
         return _json({"status": "ok"})

@@ -43,6 +43,7 @@ class Keys:
         self._managed = _hmac_states(_derive(master, "managed-key-hash"))
         self._sessions = _derive(master, "session-hash")
         self._fingerprints = _derive(master, "fingerprint")
+        self._copies = _derive(master, "last-revision")
         self._seal = AESGCM(_derive(master, "gateway-key-seal"))
         self.probe_secret = _derive(master, "probe-token")
         self.check_value = hmac.digest(_derive(master, "check"), b"reconciler.gateway", "sha256").hex()
@@ -69,6 +70,10 @@ class Keys:
     def fingerprint(self, value: str) -> str:
         """Return 12 hex digits that tell two secrets apart without telling either."""
         return hmac.digest(self._fingerprints, value.encode(), "sha256").hex()[:FINGERPRINT_HEX]
+
+    def sign_copy(self, content: bytes) -> bytes:
+        """Return the keyed hash by which a copy of a revision on disk is known to be unaltered and our own."""
+        return hmac.digest(self._copies, content, "sha256")
 
     def seal(self, name: str, version: str, value: str) -> bytes:
         """Encrypt a gateway key; it opens under the same name and version only."""

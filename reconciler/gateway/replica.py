@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 
 from reconciler.gateway.contract import JsonObject, StorageUnavailable
 from reconciler.gateway.revisions import Revisions
-from reconciler.gateway.storage import ReplicaState, Storage
+from reconciler.gateway.storage import (
+    ForeignDatabase,
+    ForeignMasterKey,
+    ForeignSchema,
+    ReplicaState,
+    Storage,
+)
 from reconciler.gateway.storage.changes import Changes
 from reconciler.gateway.threads import Threads
 from reconciler.gateway.times import rfc3339
@@ -40,7 +46,13 @@ class Replica:
         self._reported: ReplicaState | None = None
         self._reported_at = 0.0
         self._tidied_at = 0.0
-        self._away = False
+        self._why_away: type[Exception] | None = None
+        self._away = not storage.database.usable
+
+    @property
+    def away(self) -> bool:
+        """Whether storage did not answer when it was asked last."""
+        return self._away
 
     def state(self) -> ReplicaState:
         """Return what this process serves at this moment."""
@@ -67,7 +79,7 @@ class Replica:
                 await changes.wait()
                 try:
                     await self._catch_up()
-                except StorageUnavailable as error:
+                except (StorageUnavailable, ForeignDatabase, ForeignMasterKey, ForeignSchema) as error:
                     self._say_away(error)
                 # A defect must not end the loop: a replica that never hears of a promote again is worse than noise.
                 except Exception:
@@ -76,7 +88,10 @@ class Replica:
             await changes.aclose()
 
     async def _catch_up(self) -> None:
+        if not self._storage.database.usable:
+            await self._threads.run(self._storage.check)
         await self._revisions.refresh()
+        await self._revisions.keep()
         await self._revisions.let_go(self._in_flight())
         if self._away:
             log.info("storage is back")
@@ -88,10 +103,11 @@ class Replica:
             await self._threads.run(self._storage.revisions.tidy)
             await self._threads.run(self._storage.probe_uses.tidy)
 
-    def _say_away(self, error: StorageUnavailable) -> None:
-        if not self._away:
-            log.warning("storage is away, serving what is loaded", extra={"error": str(error)})
-        self._away = True
+    def _say_away(self, error: Exception) -> None:
+        if not self._away or type(error) is not self._why_away:  # once per cause
+            level = logging.WARNING if isinstance(error, StorageUnavailable) else logging.ERROR
+            log.log(level, "storage is away, serving what is loaded", extra={"error": str(error)})
+        self._away, self._why_away = True, type(error)
 
     async def _report(self, now: float) -> None:
         state = self.state()

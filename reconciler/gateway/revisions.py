@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.gateway.contract import LoadedRevision, RevisionInfo
-from reconciler.gateway.documents import Prepared, configure, decode, key_uses
+from reconciler.gateway.documents import KeyVersion, Prepared, configure, decode, key_uses, unpack
 from reconciler.gateway.keys import Keys, Unsealable
+from reconciler.gateway.last_revision import Kept, LastRevision
 from reconciler.gateway.memory import free, give_back, growing
 from reconciler.gateway.refusals import Invalid, Missing
 from reconciler.gateway.storage import Storage
@@ -25,7 +26,9 @@ class Revisions:
     `refresh` after a write makes it visible here at once; what other processes write is followed by `replica.Replica`.
     """
 
-    def __init__(self, storage: Storage, keys: Keys, threads: Threads) -> None:
+    def __init__(
+        self, storage: Storage, keys: Keys, threads: Threads, copy: LastRevision | None = None
+    ) -> None:
         self.active: LoadedRevision | None = None
         self.hash_key = keys.hash_key
         self.hash_session = keys.hash_session
@@ -34,6 +37,8 @@ class Revisions:
         self._storage = storage
         self._keys = keys
         self._threads = threads
+        self._copy = copy
+        self._copied: RevisionInfo | None = None
         self._refreshing = asyncio.Lock()
         self._failed: dict[int, str] = {}
         self._prepared: dict[str, Configuration] = {}
@@ -113,12 +118,74 @@ class Revisions:
         uses = key_uses(configuration)
         sealed = self._storage.key_versions.sealed(uses.gateway)
         hashes = self._storage.key_versions.hashes(uses.managed)
+        return self._opened(info, configuration, sealed.items(), hashes.items())
+
+    def _opened(
+        self,
+        info: RevisionInfo,
+        configuration: Configuration,
+        sealed: Iterable[tuple[KeyVersion, bytes]],
+        hashes: Iterable[tuple[KeyVersion, bytes]],
+    ) -> LoadedRevision:
         return LoadedRevision(
             info=info,
             configuration=configuration,
-            gateway_keys={use: self._keys.open(*use, value) for use, value in sealed.items()},
-            managed_keys={hashed: use for use, hashed in hashes.items()},
+            gateway_keys={use: self._keys.open(*use, value) for use, value in sealed},
+            managed_keys={hashed: use for use, hashed in hashes},
         )
+
+    async def keep(self) -> None:
+        """Copy what is served to disk, when it is not there yet. Raises StorageUnavailable."""
+        active = self.active
+        if self._copy is None or active is None or active.info == self._copied:
+            return
+        try:
+            await self._threads.run(self._write_copy, self._copy, active)
+        except (OSError, Missing) as error:
+            log.warning("copy of the last revision not written", extra={"error": type(error).__name__})
+        self._copied = active.info
+
+    def _write_copy(self, copy: LastRevision, active: LoadedRevision) -> None:
+        with growing():
+            uses = key_uses(active.configuration)
+            copy.write(
+                Kept(
+                    self._storage.instance,
+                    active.info,
+                    self._storage.revisions.packed(active.info.revision),
+                    list(self._storage.key_versions.sealed(uses.gateway).items()),
+                    list(self._storage.key_versions.hashes(uses.managed).items()),
+                )
+            )
+
+    async def restore(self) -> bool:
+        """Serve the copy on disk, and hold storage to be of the same control plane. False: there is no copy."""
+        loaded = await self._threads.run(self._read_copy)
+        if loaded is None:
+            return False
+        self._swap({loaded.info.revision: loaded}, loaded.info.revision)
+        log.warning(
+            "serving the copy of the last revision on disk: storage is away",
+            extra={"revision": loaded.info.revision, "promoted_at": loaded.info.promoted_at},
+        )
+        return True
+
+    def _read_copy(self) -> LoadedRevision | None:
+        kept = self._copy.read() if self._copy else None
+        if kept is None:
+            return None
+        if self._storage.instance not in ("", kept.instance):
+            log.error("copy of the last revision is of another control plane: it is not served")
+            return None
+        with growing():
+            try:
+                configuration = configure(decode(unpack(kept.document)))
+                loaded = self._opened(kept.info, configuration, kept.gateway_keys, kept.managed_keys)
+            except (Invalid, Unsealable) as error:
+                log.warning("copy of the last revision does not load", extra={"error": str(error)})
+                return None
+        self._storage.instance = kept.instance
+        return loaded
 
     def loaded(self) -> tuple[int, ...]:
         """Return the revisions that this process has ready, in order."""

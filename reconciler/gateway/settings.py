@@ -44,6 +44,11 @@ class Settings:
         return self.database_url or f"sqlite:///{self.data.absolute() / 'gateway.db'}"
 
     @property
+    def last_revision(self) -> Path | None:
+        """Copy of what is served, for a start without the database; None: the database is on this machine anyway."""
+        return None if self.database.startswith("sqlite") else self.data / "last-revision"
+
+    @property
     def name(self) -> str:
         """Name of this process among the replicas."""
         name = self.replica or f"{socket.gethostname()[:40]}-{os.getpid()}"

@@ -6,9 +6,9 @@ SQLite for one machine, PostgreSQL for many. Everything blocks (call it from a w
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from reconciler.gateway.storage import schema
 from reconciler.gateway.storage.database import Database
@@ -23,6 +23,7 @@ from reconciler.gateway.times import Now
 
 __all__ = [
     "Fence",
+    "ForeignDatabase",
     "ForeignMasterKey",
     "ForeignSchema",
     "KeyRow",
@@ -36,45 +37,70 @@ class ForeignMasterKey(Exception):
     """The database's secrets were made with another master key: no stored key would ever match or open."""
 
 
-@dataclass(frozen=True)
+class ForeignDatabase(Exception):
+    """The database is not the one that this process serves a revision of."""
+
+
+@dataclass
 class Storage:
     """All stores of one database."""
 
     database: Database
-    instance: str
-    """Stable id of this control plane, the same for all replicas."""
+    check_value: str = field(repr=False)
     revisions: RevisionStore
     key_versions: KeyVersionStore
     replicas: ReplicaStore
     probe_uses: ProbeUseStore
     logs: SqlLogStore
+    instance: str = ""
+    """Stable id of this control plane, the same for all replicas; empty until it is known."""
 
     @staticmethod
     def open(url: str, *, now: Now, check_value: str) -> Storage:
-        """Connect, migrate, and found an empty control plane where there is none.
-
-        Raises StorageUnavailable, ForeignSchema, ForeignMasterKey when `check_value` is not the one of the first start.
-        """
-        database = Database(url)
+        """Connect and `check`. Raises what `check` raises."""
+        storage = Storage.connect(url, now=now, check_value=check_value)
         try:
-            migrate(database)
-            instance = _fact(database, "instance", str(uuid.uuid4()))
-            if _fact(database, "master_key_check", check_value) != check_value:
-                raise ForeignMasterKey("the master key is not the one that this database was made with")
-            revisions = RevisionStore(database, now)
-            revisions.found()
+            storage.check()
         except BaseException:
-            database.close()
+            storage.close()
             raise
+        return storage
+
+    @staticmethod
+    def connect(url: str, *, now: Now, check_value: str) -> Storage:
+        """Return stores that raise StorageUnavailable until `check` has found the database to be ours."""
+        database = Database(url)
+        database.usable = False
         return Storage(
             database,
-            instance,
-            revisions,
+            check_value,
+            RevisionStore(database, now),
             KeyVersionStore(database, now),
             ReplicaStore(database, now),
             ProbeUseStore(database, now),
             SqlLogStore(database, now),
         )
+
+    def check(self) -> None:
+        """Migrate, found an empty control plane where there is none, and let the stores be used.
+
+        When `instance` is known already, nothing is founded: the database must hold that very control plane.
+        Raises StorageUnavailable, ForeignSchema, ForeignDatabase, ForeignMasterKey when `check_value` is not the one of
+        the first start.
+        """
+        database = Database(self.database.url)
+        try:
+            if self.instance:
+                _require_instance(database, self.instance)
+            migrate(database)
+            instance = _fact(database, "instance", str(uuid.uuid4()))
+            if _fact(database, "master_key_check", self.check_value) != self.check_value:
+                raise ForeignMasterKey("the master key is not the one that this database was made with")
+            RevisionStore(database, self.revisions.now).found()
+        finally:
+            database.close()
+        self.instance = instance
+        self.database.usable = True
 
     def check_fence(self, fence: Fence | None) -> None:
         """Check, and remember, the fence of a write that storage itself takes no part in. Raises Clash."""
@@ -90,6 +116,17 @@ class Storage:
     def close(self) -> None:
         """Close every connection."""
         self.database.close()
+
+
+def _require_instance(database: Database, instance: str) -> None:
+    with database.read() as connection:
+        facts = schema.facts
+        stored = None
+        if inspect(connection).has_table(facts.name):
+            stored = connection.scalar(select(facts.c.value).where(facts.c.name == "instance"))
+    if stored != instance:
+        found = "no control plane" if stored is None else f"control plane {stored}"
+        raise ForeignDatabase(f"the database holds {found}, but what is served is of {instance}")
 
 
 def _fact(database: Database, name: str, value: str) -> str:

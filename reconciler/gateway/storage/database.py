@@ -31,8 +31,10 @@ class StorageFault(Exception):
 class Database:
     """Connections to one database, in two flavours: configuration is durable, log rows are fast."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = _normal(url)
+        self.usable = True
+        """False: it was not looked at yet, and answers as if it were away."""
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._durable = _engine(self.url, synchronous="FULL")
         # A log row may be lost when the machine loses power, never when the process dies: that is NORMAL in WAL mode.
@@ -60,6 +62,8 @@ class Database:
 
     @contextmanager
     def _transaction(self, engine: Engine, begin: str) -> Iterator[Connection]:
+        if not self.usable:
+            raise StorageUnavailable("the database did not answer yet since this process started")
         try:
             with engine.connect().execution_options(begin=begin) as connection, connection.begin():
                 yield connection
@@ -82,7 +86,7 @@ class Database:
         self._fast.dispose()
 
 
-def _normal(url: str) -> URL:
+def _normal(url: str | URL) -> URL:
     parsed = make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -70,12 +70,16 @@ class RevisionStore:
 
     def text(self, revision: int) -> bytes:
         """Return a revision's canonical JSON. Raises Missing, also when history was thinned out."""
+        return unpack(self.packed(revision))
+
+    def packed(self, revision: int) -> bytes:
+        """Return what `text` is unpacked from. Raises Missing."""
         with self.database.read() as connection:
             _require(connection, revision)
             packed = connection.scalar(select(_t.document).where(_t.revision == revision))
         if packed is None:
             raise Missing("revision-pruned", f"the configuration of revision {revision} is no longer kept")
-        return unpack(packed)
+        return bytes(packed)
 
     def stage(
         self, prepared: Prepared, *, base: int, comment: str, fence: Fence | None, reuse: bool = False
