@@ -250,9 +250,10 @@ class _Apply:
         self.workspace.progress.phase("status", "looking once more, and writing the status down")
         after = await look(self.workspace, self.values)
         self._keep_books(after)
-        proved_now = {proof.key for proof in (*staged.proofs, *live.proved)}
+        # Tried in vain a moment ago is not tried again; proved by an account that has left since is.
+        in_vain = {proof.key for proof in (*staged.proofs, *live.proved) if not proof.holds}
         due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
-        await self._renew(proofs, after.observed, [path for path in due if path not in proved_now])
+        await self._renew(proofs, after.observed, [path for path in due if path not in in_vain])
         # A new revision may have new candidates for any model: what was drilled before says nothing of them.
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}

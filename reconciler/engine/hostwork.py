@@ -35,6 +35,7 @@ class HostWork:
     def open(cls, workspace: Workspace, values: Values, lease: Lease, observed: Observed) -> HostWork:
         """Return the writer, knowing what was observed."""
         work = cls(workspace, values, lease)
+        marked: set[tuple[str, str, str, str]] = set()
         for plane, seen in observed.planes.items():
             host = plane.removeprefix("host/")
             work.ids[host] = {}
@@ -42,10 +43,13 @@ class HostWork:
                 mark = each.marker
                 if mark and mark.installation == workspace.keyring.installation and mark.kind == each.kind:
                     work.ids[host][(each.kind, mark.name)] = each.object_id
+                    marked.add((host, each.kind, mark.name, each.object_id))
         for entry in workspace.store.inventory():
-            work.ids.setdefault(_host(entry.key), {}).setdefault(
-                (entry.key.kind, entry.key.name), entry.object_id
-            )
+            host, kind, name = _host(entry.key), entry.key.kind, entry.key.name
+            ids = work.ids.setdefault(host, {})
+            # Of several that carry one mark, the one in the inventory is in service.
+            if (kind, name) not in ids or (host, kind, name, entry.object_id) in marked:
+                ids[(kind, name)] = entry.object_id
         return work
 
     def id(self, key: ObjectKey) -> str | None:

@@ -115,7 +115,9 @@ class Live:
         held = self._holding(paths)
         await self.work.update(before.object_id, desired)
         observed = await observe(self.workspace)
-        found = await self.proofs.paths(paths, revision=revision, document=document, observed=observed)
+        found = await self.proofs.paths(
+            paths, revision=revision, document=document, observed=observed, handing_over=True
+        )
         self.proved += found
         broken = [proof for proof in found if not proof.holds and proof.key in held]
         if not broken:

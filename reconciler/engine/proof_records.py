@@ -62,7 +62,7 @@ def latest_drills(store: Ledger) -> dict[DrillKey, DrillResult]:
 
 
 def stale(workspace: Surroundings, scope: Scope, policy_of: Callable[[PathKey], Policy]) -> list[PathKey]:
-    """Return the paths without a proof that holds, is fresh, and was made in the name that it should be."""
+    """Return the paths without a proof that holds, is fresh, and names whom it should: caller and account."""
     known, now = latest(workspace), workspace.clock.now()
     return [path for path in scope.everything() if not _current(path, known.get(path), scope, policy_of, now)]
 
@@ -77,5 +77,7 @@ def _current(
     if proof is None or not proof.holds or proof.observed_at is None:
         return False
     if path.route and (proof.intended or {}).get("managedKey") != scope.stand_in(path):
+        return False
+    if path.route and not scope.binds(proof.account, proof.group):
         return False
     return (now - proof.observed_at).total_seconds() <= policy_of(path).freshness_s

@@ -55,9 +55,18 @@ class Proofs:
         return StoreBudget(self.workspace.store, self.scope, self.workspace.clock.now)
 
     async def paths(
-        self, wanted: Sequence[PathKey], *, revision: int, document: Mapping[str, object], observed: Observed
+        self,
+        wanted: Sequence[PathKey],
+        *,
+        revision: int,
+        document: Mapping[str, object],
+        observed: Observed,
+        handing_over: bool = False,
     ) -> list[PathProof]:
-        """Prove routes by one revision; every result goes to the store."""
+        """Prove routes by one revision; every result goes to the store.
+
+        `handing_over`: accounts that contract is still to take out of a group may answer for it.
+        """
         snapshot = observed.snapshot
         under_test = UnderTest(
             revision=revision,
@@ -70,6 +79,7 @@ class Proofs:
             gateway_keys=snapshot.gateway_keys,
             key_ids=self._key_ids(),
             stand_ins={path: self.scope.stand_in(path) for path in wanted},
+            handing_over=handing_over,
         )
         prover = Prover(
             plane=self.workspace.plane,

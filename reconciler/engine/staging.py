@@ -108,7 +108,9 @@ class Staging:
         if not paths:
             return {}
         seen = await self._with_current_keys(observed)
-        found = await self.proofs.paths(paths, revision=revision, document=chosen, observed=seen)
+        found = await self.proofs.paths(
+            paths, revision=revision, document=chosen, observed=seen, handing_over=True
+        )
         self.result.proofs = [*self.result.proofs, *found]
         broken = [proof for proof in found if not proof.holds]
         return blame(broken, found, observed.snapshot.document, chosen)

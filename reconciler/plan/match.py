@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import partial
 
 from reconciler.manifest.meta import ADOPT
 from reconciler.plan.model import (
@@ -31,6 +33,9 @@ from reconciler.plan.model import (
 SHOWN = 5
 """Objects that a message lists."""
 
+NAMES_NOT_UNIQUE = frozenset({"ProviderAccount"})
+"""Kinds of which several may bear one name on their host: one that leaves is no obstacle to its successor."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -39,7 +44,10 @@ class Match:
     observed: ObservedObject | None = None
     adopting: bool = False
     conflict: Skipped | None = None
-    warnings: tuple[str, ...] = ()
+    twins: tuple[ObservedObject, ...] = ()
+    """Others that carry the same marker."""
+    known: bool = False
+    """True when inventory and marker agree on `observed`: then no twin is the one that the inventory means."""
 
 
 @dataclass
@@ -101,7 +109,7 @@ def match_all(
     matches: dict[ObjectKey, Match] = {}
     claims: dict[tuple[str, str, str], ObjectKey] = {}
     ordered = sorted((each for each in desired if each.key.plane in planes), key=lambda each: each.key)
-    for find in (_owned_match, _other_match):
+    for find in (_owned_match, partial(_other_match, wanted={each.key for each in desired})):
         for each in ordered:
             if each.key in matches:
                 continue
@@ -138,25 +146,19 @@ def _owned_match(
     ]
     known = plane.by_id.get((kind, entry.object_id)) if entry else None
     if known is not None and entry is not None and agrees(plane, entry, known):
-        return Match(observed=known, warnings=_twins(each.key, known, marked))
+        return Match(observed=known, twins=_twins(known, marked), known=True)
     if marked:
         # Of several, the one with the desired secret is a replacement made just before a crash.
         best = next(
             (seen for seen in marked if seen.marker and seen.marker.fingerprint == each.fingerprint),
             marked[0],
         )
-        return Match(observed=best, warnings=_twins(each.key, best, marked))
+        return Match(observed=best, twins=_twins(best, marked))
     return None
 
 
-def _twins(key: ObjectKey, chosen: ObservedObject, marked: Iterable[ObservedObject]) -> tuple[str, ...]:
-    ids = [seen.object_id for seen in marked if seen.object_id != chosen.object_id]
-    if not ids:
-        return ()
-    return (
-        f"{key.plane}: {key.kind}/{key.name} is id {chosen.object_id}, but its marker also stands on id "
-        f"{', '.join(ids)}; that one is left alone: delete it by hand if nobody needs it",
-    )
+def _twins(chosen: ObservedObject, marked: Iterable[ObservedObject]) -> tuple[ObservedObject, ...]:
+    return tuple(seen for seen in marked if seen.object_id != chosen.object_id)
 
 
 def _other_match(
@@ -164,16 +166,29 @@ def _other_match(
     plane: PlaneIndex,
     entry: InventoryEntry | None,
     retired_ids: frozenset[tuple[str, str, str]],
+    wanted: AbstractSet[ObjectKey],
 ) -> Match:
     if each.adopt is not None:
         adopted = _adoption(each, plane, each.adopt, entry)
         if adopted is not None:
             return adopted
     named = plane.by_name.get((each.key.kind, each.host_name), ()) if each.host_name is not None else ()
-    holders = [seen for seen in named if (plane.plane, each.key.kind, seen.object_id) not in retired_ids]
+    holders = [
+        seen
+        for seen in named
+        if (plane.plane, each.key.kind, seen.object_id) not in retired_ids
+        and not _makes_room(seen, plane, wanted)
+    ]
     if holders:
         return Match(conflict=_name_conflict(each, plane, entry, holders[0]))
     return Match()
+
+
+def _makes_room(seen: ObservedObject, plane: PlaneIndex, wanted: AbstractSet[ObjectKey]) -> bool:
+    """True for one of ours that no manifest means any more, where its successor may bear the same name."""
+    if seen.kind not in NAMES_NOT_UNIQUE or seen.marker is None or not plane.ours(seen):
+        return False
+    return ObjectKey(plane.plane, seen.kind, seen.marker.name) not in wanted
 
 
 def _adoption(

@@ -3,7 +3,7 @@
 1. Match every desired object with what stands on its plane (`match`).
 2. Compare field by field, and say when each edit may be made (`diff`, `classes`).
 3. Leave out what stands on something that is left out.
-4. See what goes (`deletion`), who serves what before and after (`impact`), and how dangerous all of it is (`risk`).
+4. See what goes (`deletion`, `twins`), who serves what before and after (`impact`), and how dangerous it is (`risk`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.manifest import Location
 from reconciler.plan import impact, order, risk
 from reconciler.plan.decide import Known, decide, known_from, unknown_entries
-from reconciler.plan.deletion import Leftovers, Wanted, leftovers
+from reconciler.plan.deletion import Wanted, leftovers
 from reconciler.plan.model import (
     CONTROL,
     RETIRED,
@@ -28,6 +28,7 @@ from reconciler.plan.model import (
     PlaneObservation,
 )
 from reconciler.plan.service import Usage
+from reconciler.plan.twins import twins
 from reconciler.plan.values import canonical_json
 
 
@@ -58,16 +59,17 @@ def plan(
     skipped, changes = decide(known, observations, paused)
     rest = leftovers(inventory, known.planes, _wanted(known, paused, documents))
     skipped += rest.skipped + unknown_entries(known, observations, paused)
+    seconds = twins(known.matches, changes, inventory, [known.active, *documents])
     before = impact.configuration(document_before, "before")
     after = impact.configuration(document_after, "after")
     rows = impact.impact(before, after)
-    assessed = _assessed([*changes, *rest.changes], known, documents[0], risk.routing(rows))
+    assessed = _assessed([*changes, *rest.changes, *seconds.changes], known, documents[0], risk.routing(rows))
     touched = {change.key: _touched(change.key, known) for change in assessed}
     made = Plan(
         changes=tuple(sorted(assessed, key=order.sort_key)),
         impact=rows,
         skipped=tuple(sorted(skipped, key=lambda each: (each.key, each.reason))),
-        warnings=tuple(sorted({*warnings, *_warnings(known, rest)})),
+        warnings=tuple(sorted({*warnings, *rest.warnings, *seconds.warnings})),
         base_revision=_revision(observations),
         affected=impact.affected_paths(before, after, rows, assessed, touched),
         forget=tuple(rest.forget),
@@ -129,10 +131,6 @@ def _touched(key: ObjectKey, known: Known) -> tuple[ObjectKey, ...]:
     for fields in (wanted.fields if wanted else {}, seen.fields if seen else {}):
         groups.update(str(name) for name in fields.get("groups") or ())
     return tuple(ObjectKey(key.plane, "ShadowGroup", name) for name in sorted(groups))
-
-
-def _warnings(known: Known, rest: Leftovers) -> list[str]:
-    return [*(warning for match in known.matches.values() for warning in match.warnings), *rest.warnings]
 
 
 def _revision(observations: Mapping[str, PlaneObservation]) -> int | None:

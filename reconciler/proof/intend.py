@@ -24,10 +24,12 @@ class GroupOnHost:
     """Why nothing is known of it, when its host could not be read."""
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Host account id -> ProviderAccount name, for those that the manifests bind to it."""
+    leaving: Mapping[str, str] = field(default_factory=dict)
+    """The same for accounts that carry our mark, and that no manifest binds to it (any more)."""
     foreign: tuple[str, ...] = ()
-    """Host-side names of accounts that no manifest binds to it."""
-    models: frozenset[str] = frozenset()
-    """Models that at least one account bound by the manifests serves."""
+    """Host-side names of all other accounts that are bound to it."""
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Host account id, of the first two -> the models that it serves."""
 
 
 def groups_on_hosts(
@@ -52,35 +54,33 @@ def _group(
     if group_id is None:
         return GroupOnHost(None)
     accounts: dict[str, str] = {}
+    leaving: dict[str, str] = {}
     foreign: list[str] = []
-    models: set[str] = set()
+    models: dict[str, frozenset[str]] = {}
     for each in seen.objects:
         if each.kind != ProviderAccount.KIND or group.name not in each.fields.get("groups", ()):
             continue
-        name = _intended_name(each, group.name, manifests, installation)
-        if name is None:
+        mark = each.marker
+        if mark is None or not mark.names(installation, ProviderAccount.KIND, mark.name):
             foreign.append(each.host_name)
-        else:
-            accounts[each.object_id] = name
-            # A renamed model (`m -> n`) is served too; whether it is billed as intended is for the usage row to say.
-            models |= {str(model).split(" -> ")[0] for model in each.fields.get("models", ())}
-    return GroupOnHost(group_id, None, accounts, tuple(sorted(foreign)), frozenset(models))
+            continue
+        bound = _binds(manifests, mark.name, group.name)
+        (accounts if bound else leaving)[each.object_id] = mark.name
+        # A renamed model (`m -> n`) is served too; whether it is billed as intended is for the usage row to say.
+        models[each.object_id] = frozenset(
+            str(model).split(" -> ")[0] for model in each.fields.get("models", ())
+        )
+    return GroupOnHost(group_id, None, accounts, leaving, tuple(sorted(foreign)), models)
 
 
 def _is(each: ObservedObject, installation: str, kind: str, name: str) -> bool:
     return each.kind == kind and each.marker is not None and each.marker.names(installation, kind, name)
 
 
-def _intended_name(each: ObservedObject, group: str, manifests: ManifestSet, installation: str) -> str | None:
-    mark = each.marker
-    if mark is None or mark.installation != installation or mark.kind != ProviderAccount.KIND:
-        return None
-    loaded = manifests.find(ProviderAccount.KIND, mark.name)
-    bound = (
-        isinstance(account := loaded.resource if loaded else None, ProviderAccount)
-        and group in account.spec.groups
-    )
-    return mark.name if bound else None
+def _binds(manifests: ManifestSet, account: str, group: str) -> bool:
+    loaded = manifests.find(ProviderAccount.KIND, account)
+    resource = loaded.resource if loaded else None
+    return isinstance(resource, ProviderAccount) and group in resource.spec.groups
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class UnderTest:
     """GatewayKey name -> the host's id, for keys that we made."""
     stand_ins: Mapping[PathKey, str | None] = field(default_factory=dict)
     """Path -> the managed key in whose name it is best proved (`scope.stand_in`)."""
+    handing_over: bool = False
+    """True while an apply is under way: what leaves a group does so last, and answers for it until then."""
 
 
 def intend(under_test: UnderTest, paths: list[PathKey], policies: Mapping[PathKey, Policy]) -> list[Intended]:
@@ -154,7 +156,7 @@ def _intend(
         shadow_model=shadow_model,
         gateway_key=route.gateway_key if route else "",
         key_id=under_test.key_ids.get(route.gateway_key) if route else None,
-        accounts=pool.accounts if pool else {},
+        accounts=_serving(pool, under_test) if pool else {},
         better=frozenset(
             each.route
             for each in ordered
@@ -187,6 +189,11 @@ def _managed_key(
     return next((key.name for key in configuration.managed_keys if may(key)), None)
 
 
+def _serving(pool: GroupOnHost, under_test: UnderTest) -> Mapping[str, str]:
+    """Return the accounts that may answer: host id -> ProviderAccount."""
+    return {**pool.accounts, **pool.leaving} if under_test.handing_over else pool.accounts
+
+
 def _configured(
     path: PathKey, route: Route | None, shadow_model: str, pool: GroupOnHost | None, under_test: UnderTest
 ) -> Verdict:
@@ -205,9 +212,14 @@ def _configured(
         names = ", ".join(repr(name[:100]) for name in pool.foreign)
         message = f"accounts that no manifest binds to {route.shadow_group} serve it: {names}"
         return judge.broken(Reason.FOREIGN_ACCOUNT, message)
-    if not pool.accounts:
+    if pool.leaving and not under_test.handing_over:
+        names = ", ".join(sorted(pool.leaving.values()))
+        message = f"accounts of ours that no manifest binds to {route.shadow_group} still serve it: {names}"
+        return judge.broken(Reason.ACCOUNT_LEAVING, message)
+    serving = _serving(pool, under_test)
+    if not serving:
         return judge.broken(Reason.NO_ACCOUNT_BOUND, f"no account is bound to {route.shadow_group}")
-    if shadow_model not in pool.models:
+    if not any(shadow_model in pool.models[each] for each in serving):
         message = f"no account of {route.shadow_group} serves {shadow_model!r} on the host"
         return judge.broken(Reason.MODEL_NOT_SERVED, message)
     if (route.gateway_key, route.gateway_key_version) not in under_test.gateway_keys:

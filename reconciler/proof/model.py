@@ -61,6 +61,7 @@ class Reason(StrEnum):
     NO_ACCOUNT_BOUND = "NoAccountBound"
     FOREIGN_ACCOUNT = "ForeignAccount"
     FOREIGN_CHANNEL = "ForeignChannel"
+    ACCOUNT_LEAVING = "AccountLeaving"
     GATEWAY_KEY_UNKNOWN = "GatewayKeyUnknown"
     HOST_UNKNOWN = "HostUnknown"
     NO_MANAGED_KEY = "NoManagedKey"
@@ -104,6 +105,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.MODEL_NOT_SERVED: "bind an account that serves the shadow model to the group, or correct the binding",
     Reason.NO_ACCOUNT_BOUND: "bind an account to the shadow group",
     Reason.FOREIGN_ACCOUNT: "unbind the foreign account on the host, or adopt it in a manifest",
+    Reason.ACCOUNT_LEAVING: "apply the manifests: it takes the account out of the group, or says why it stays",
     Reason.FOREIGN_CHANNEL: "let its owner take the group out of the channel, then use settings.channel for prices",
     Reason.GATEWAY_KEY_UNKNOWN: "apply the manifests: the gateway does not hold the key's current value",
     Reason.HOST_UNKNOWN: "make the host's admin API reachable; nothing on it is changed meanwhile",

@@ -79,6 +79,12 @@ class Scope:
     def _by_route(self) -> dict[str, list[PathKey]]:
         return _grouped(self._routes, lambda path: path.route)
 
+    def binds(self, account: str | None, group: str | None) -> bool:
+        """True when a manifest binds the account to the shadow group."""
+        loaded = self.manifests.find(ProviderAccount.KIND, account or "")
+        resource = loaded.resource if loaded else None
+        return isinstance(resource, ProviderAccount) and group in resource.spec.groups
+
     def all_accounts(self) -> list[PathKey]:
         """Return every (account, model) of accounts that are not suspended, sorted."""
         return list(self._accounts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,14 +39,24 @@ def manifests(
     max_usd: float | None = None,
     keys: tuple[str, ...] = ("app",),
     drills: tuple[str, ...] = (),
+    renamed: Mapping[str, str] | None = None,
+    host_names: Mapping[str, str] | None = None,
+    replaced: str = "",
     **route_priorities: int,
 ) -> ManifestSet:
-    """Return the set; `route_priorities` lays other priorities over."""
+    """Return the set; `route_priorities` lays other priorities over.
+
+    `renamed` are other manifest names for accounts, `host_names` their names on the host, both by account.
+    `replaced`: "account" gives alpha another base URL of its upstream, "key" gives east-chat a second key.
+    """
+    names, on_host = renamed or {}, host_names or {}
     documents = [
         _plane(), *(_host(name) for name in ("east", "west")),
         *(_doc("ShadowGroup", name, host=host) for name, host in GROUPS.items()),
-        *(_doc("GatewayKey", name, group=name) for name in GROUPS),
-        *(_account(name) for name in ACCOUNTS),
+        *(_doc("GatewayKey", name, group=name, version=2 if (name, replaced) == ("east-chat", "key") else 1)
+          for name in GROUPS),
+        *(_account(name, names.get(name, name), on_host.get(name),
+                   "" if (name, replaced) == ("alpha", "account") else "/v1") for name in ACCOUNTS),
         _doc("LogicalGroup", "chat", controlPlane="gateway", sticky={"mode": "session", "ttl": "1h"},
              failover={"maxAttempts": 3, "failureThreshold": 3, "window": "30s", "cooldown": "30s"}),
         *(_doc("Route", name, logicalGroup="chat", shadowGroup=group, gatewayKey=group,
@@ -88,14 +99,15 @@ def _host(name: str) -> dict[str, Any]:
     )
 
 
-def _account(name: str) -> dict[str, Any]:
+def _account(name: str, called: str, host_name: str | None, version_path: str) -> dict[str, Any]:
     group, priority = ACCOUNTS[name]
     return _doc(
         "ProviderAccount",
-        name,
+        called,
+        hostName=host_name,
         host=host_of(group),
         groups=[group],
-        baseUrl=f"embedded://upstream-{name}/v1",
+        baseUrl=f"embedded://upstream-{name}{version_path}",
         credential={"valueFrom": _env(f"UPSTREAM_{name.upper()}")},
         models=sorted(MODELS.values()),
         priority=priority,

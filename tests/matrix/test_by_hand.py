@@ -154,3 +154,25 @@ def test_a_foreign_channel_over_a_group_is_a_conflict_that_the_plan_warns_of(
             assert (report.plan.warnings, report.exit_code) == ((), 0)
 
     run(main)
+
+
+def test_an_account_of_ours_in_another_group_is_not_called_foreign_and_one_apply_takes_it_out(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            alpha = await world.account("alpha", "east")
+            spare = await world.group("east-spare", "east")
+            both = {"group_ids": [*alpha["group_ids"], spare["id"]]}
+            await world.admin("east", "PUT", f"/accounts/{alpha['id']}", both)
+
+            report, proofs = await verified(world)
+
+            reason = (Link.CONFIGURED, Status.BROKEN, Reason.ACCOUNT_LEAVING)
+            assert why(proofs, "spare") == {reason}
+            assert ready(report, "ShadowGroup", "east-spare") == ("False", "AccountLeaving")
+            report = await world.apply()
+            assert (report.exit_code, report.held_back) == (0, {})
+            assert (await world.account("alpha", "east"))["group_ids"] == alpha["group_ids"]
+
+    run(main)
