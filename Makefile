@@ -24,7 +24,7 @@ lock: venv  #? resolve pyproject.toml again into deploy/requirements.lock, then 
 	@deploy/lock.sh
 	@$(MAKE) venv
 
-services:  #? install the PostgreSQL and Redis programs with apt, if absent (no service is started)
+services:  #? install PostgreSQL, Redis and Chromium with apt, if absent (no service is started)
 	@deploy/services.sh
 
 test: venv services  #? run the whole test suite (ARGS="tests/plan -k name" narrows it)

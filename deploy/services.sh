@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the programs that the tests start themselves: PostgreSQL and Redis. Called by `make services`.
+# Install the programs that the tests start themselves: PostgreSQL, Redis and Chromium. Called by `make services`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=""
@@ -7,6 +7,7 @@ root=""
 missing=()
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 echo "services: installing ${missing[*]} with apt (the tests start private copies; no service is started)"

@@ -73,6 +73,7 @@ def report_of(store: Store) -> ProofReport:
         (
             PathKey(each.route or "", each.public_model or "", each.account or ""),
             _observed(each.body),
+            each.body.get("requestId"),
         ): each.id
         for each in store.evidence(limit=NEWEST_EVIDENCE)
         if each.body.get("observedAt")

@@ -18,7 +18,7 @@ from reconciler.proof.model import Link, PathKey, PathProof
 from reconciler.proof.model import Status as LinkStatus
 from reconciler.proof.reports import html, junit, text
 from reconciler.proof.reports.document import document
-from reconciler.proof.reports.html import SIGNS, anchor
+from reconciler.proof.reports.drawing import SIGNS, STATE_SIGNS, anchor
 from reconciler.proof.reports.markup import Html, el
 from reconciler.proof.reports.model import ProofReport, State, gather
 from reconciler.state.model import Condition, Status
@@ -172,7 +172,7 @@ def test_failed_drills_are_troubles_and_those_of_models_that_are_gone_are_not_to
 
 def test_evidence_is_named_only_of_this_very_proof() -> None:
     proof = cast.route_proof()
-    known = {(proof.key, cast.NOW): "ev-1"}
+    known = {(proof.key, cast.NOW, proof.request_id): "ev-1"}
 
     assert gather([of(proof)], evidence=known, now=NOW).chains[0].evidence == "ev-1"
     later = cast.route_proof(observed_at=cast.NOW + timedelta(seconds=1))
@@ -185,6 +185,26 @@ def test_an_empty_store_is_neither_good_nor_bad() -> None:
     assert found.worst is None
     assert text.headline(found) == "Nothing is known yet"
     assert 'class="banner unknown"' in html.render(found)
+
+
+def test_paths_in_the_name_of_a_key_stand_beside_the_others() -> None:
+    shared = candidate("b")
+    own = replace(candidate("b", status=502), key=PathKey("b", "smart", key="billing"))
+    found = report(shared, also=[status("ManagedKey", "billing", shared, own)])
+
+    assert [chain.name for chain in found.choices[0].chains] == ["b", "b, as key billing"]
+    assert [each.subject for each in found.troubles] == ["key billing, route b, model smart"]
+    assert list(cases(found)) == [
+        "reconcile.route.chat: smart by b",
+        "reconcile.route.chat: smart by b, as key billing",
+    ]
+
+
+def test_of_one_path_the_newest_proof_is_told() -> None:
+    old, new = candidate("b", status=502), candidate("b", observed_at=cast.NOW + timedelta(minutes=1))
+    for first, second in ((old, new), (new, old)):
+        found = report(first, also=[status("ManagedKey", "app", second)])
+        assert [chain.state for chain in found.chains] == [State.PROVED]
 
 
 # JUnit
@@ -271,9 +291,10 @@ def test_every_link_of_every_route_is_drawn() -> None:
     drawn = [
         attrs["class"] for tag, attrs in page.tags if tag == "li" and (attrs.get("title") or "").count(": ")
     ]
-    assert len(drawn) == 2 * len(Link)
-    assert drawn.count("broken") == 1
-    assert drawn.count("not-tried") == 1
+    # The broken one twice: where it says what is wrong, and at its route.
+    assert len(drawn) == (1 + 2) * len(Link)
+    assert drawn.count("broken") == 2
+    assert drawn.count("not-tried") == 2
 
 
 def test_the_page_names_ids_ages_and_what_to_do() -> None:
@@ -315,6 +336,7 @@ def test_every_link_on_the_page_leads_to_a_chain_on_it() -> None:
 
 def test_no_sign_is_told_by_colour_alone() -> None:
     assert len(set(SIGNS.values())) == len(LinkStatus)
+    assert len(set(STATE_SIGNS.values())) == len(State)
 
 
 def hostile(name: str) -> ProofReport:

@@ -1,7 +1,7 @@
 """A report as one page: no script, nothing from elsewhere, every chain drawn link by link.
 
-Made for a glance at three in the morning: first whether something is wrong, then what and what to do, then every
-chain. Nothing is told by colour alone.
+Made for a glance at three in the morning: first whether something is wrong, then what, in which link, and what to do,
+then every chain, those that failed first. Nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from reconciler.proof.model import Link, LinkResult, PathKey, Status
-from reconciler.proof.outcome import needed
+from reconciler.proof.model import Link
+from reconciler.proof.reports.drawing import STATE_SIGNS, anchor, drawn, facts, pill, row_of_signs, sign
 from reconciler.proof.reports.markup import SPACE, Child, Html, el, join, style
-from reconciler.proof.reports.model import Chain, Choice, HostAccounts, ProofReport, State, Trouble
+from reconciler.proof.reports.model import SEVERITY, Chain, Choice, HostAccounts, ProofReport, State
 from reconciler.proof.reports.text import headline
-from reconciler.proof.reports.words import age, many, moment
+from reconciler.proof.reports.words import ago, many, moment
+from reconciler.proof.reports.wrong import what_is_wrong
 
-SIGNS = {Status.HOLDS: "✓", Status.BROKEN: "✕", Status.INCONCLUSIVE: "?", Status.NOT_TRIED: "·"}
 MEANING = {
     Link.CONFIGURED: "logical group, route and binding stand in the revision; host, group, accounts and key are there",
     Link.RUNTIME: "the gateway's state is readable, and the route is not cooling",
@@ -27,6 +27,9 @@ MEANING = {
 }
 # No script, no frame, no request: even if some text were taken for markup, it could do nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+OPEN_AT_MOST = 10
+"""Failed chains whose details stand open from the start; of more, the reader chooses."""
 
 
 def render(report: ProofReport) -> str:
@@ -43,7 +46,8 @@ def render(report: ProofReport) -> str:
     body = el(
         "main",
         _banner(report),
-        _troubles(report),
+        what_is_wrong(report),
+        _only_wrong(report),
         _routes(report),
         _accounts(report),
         _drills(report),
@@ -58,58 +62,61 @@ def _banner(report: ProofReport) -> Html:
         f"revision {report.revision if report.revision is not None else '-'}, as of {moment(report.made_at)}"
     )
     tiles = [
-        el("li", el("b", str(report.count(each))), each.value, class_=f"{each.value} lit")
-        for each in State
+        el(
+            "li",
+            el("b", str(report.count(each))),
+            f"{STATE_SIGNS[each]} {each.value}",
+            class_=f"{each.value} lit",
+        )
+        for each in reversed(State)
         if report.count(each) or each is State.PROVED
     ]
     tiles.append(el("li", el("b", f"{report.ready}/{report.asked}"), "manifests Ready"))
+    mark = STATE_SIGNS[report.worst] if report.worst else "-"
     return el(
-        "div",
-        el("h1", headline(report)),
+        "header",
+        el("h1", el("span", mark, class_="mark", aria_hidden="true"), SPACE, headline(report)),
         el("p", about, class_="soft"),
         el("ul", *tiles, class_="tiles"),
         class_=f"banner {state}",
     )
 
 
-def _troubles(report: ProofReport) -> Child:
-    if not report.troubles:
+def _only_wrong(report: ProofReport) -> Child:
+    """Return the box that hides what is proved: it works by the style sheet, since the page has no script."""
+    wrong = _wrong(report)
+    if not wrong or not report.count(State.PROVED):
         return None
-    return join(
-        el("h2", "What is wrong"),
-        el("ul", *(_trouble(trouble) for trouble in report.troubles), class_="troubles"),
-    )
+    said = f"show only what is not proved ({wrong} of {many(len(report.chains), 'path')})"
+    box = el("input", type="checkbox", id="only-wrong")
+    return join(box, el("label", said, **{"for": "only-wrong"}))
 
 
-def _trouble(trouble: Trouble) -> Html:
-    subject = el("span", trouble.subject, class_="what")
-    if trouble.path is not None:
-        subject = el("a", subject, href=f"#{anchor(trouble.path)}")
-    return el(
-        "li",
-        el("p", el("span", trouble.state.value, class_="pill"), SPACE, subject),
-        el("p", el("code", trouble.reason), SPACE, trouble.message),
-        el("p", trouble.advice, class_="advice") if trouble.advice else None,
-        class_=f"trouble {trouble.state.value}",
-    )
-
-
-def anchor(path: PathKey) -> str:
-    """Return the fragment that names a chain on the page; two paths never share one."""
-    return "chain-" + "\x1f".join(path).encode("utf-8", "replace").hex()
+def _wrong(report: ProofReport) -> int:
+    return len(report.chains) - report.count(State.PROVED)
 
 
 def _routes(report: ProofReport) -> Child:
     if not report.choices:
         return None
-    return join(el("h2", "Routes"), *(_choice(choice, report) for choice in report.choices))
+    # Sorting is stable: among the equally bad, the order of names stays.
+    worst_first = sorted(report.choices, key=lambda choice: -_severity(choice.chains))
+    return join(el("h2", "Routes"), *(_choice(choice, report) for choice in worst_first))
+
+
+def _severity(chains: tuple[Chain, ...]) -> int:
+    return max(SEVERITY[chain.state] for chain in chains)
+
+
+def _section(chains: tuple[Chain, ...], *children: Child) -> Html:
+    return el("section", *children, class_="wrong" if _severity(chains) else "fine")
 
 
 def _choice(choice: Choice, report: ProofReport) -> Html:
     title = el("h3", el("span", f"{choice.logical_group} /", class_="group"), SPACE, choice.public_model)
     tiers = sorted({_before(chain) for chain in choice.chains})
     cards = (_card(chain, str(tiers.index(_before(chain)) + 1), report) for chain in choice.chains)
-    return el("section", title, el("ol", *cards, class_="cards"))
+    return _section(choice.chains, title, el("ol", *cards, class_="cards"))
 
 
 def _before(chain: Chain) -> int:
@@ -117,23 +124,27 @@ def _before(chain: Chain) -> int:
 
 
 def _card(chain: Chain, rank: str, report: ProofReport) -> Html:
+    summary = el(
+        "summary",
+        el("span", rank, class_="rank", title="order of trial"),
+        el("span", chain.name, class_="name"),
+        pill(chain.state),
+        row_of_signs(chain),
+        el("span", _named(chain), class_="named"),
+        el("span", _age(chain, report), class_="age"),
+    )
+    rest = (drawn(chain), _why(chain, report), _ids(chain), _exchanges(chain))
     return el(
         "li",
-        el(
-            "header",
-            el("span", rank, class_="rank", title="order of trial"),
-            el("span", chain.name, class_="name"),
-            el("span", chain.state.value, class_="pill"),
-            el("span", _named(chain), class_="named"),
-            el("span", _age(chain, report), class_="age"),
-        ),
-        el("ol", *(_link(link, chain.proof.link(link)) for link in needed(chain.proof)), class_="chain"),
-        _why(chain, report),
-        _ids(chain),
-        _exchanges(chain),
+        el("details", summary, *rest, open="" if _stands_open(chain, report) else None),
         class_=f"card {chain.state.value}",
         id=anchor(chain.proof.key),
     )
+
+
+def _stands_open(chain: Chain, report: ProofReport) -> bool:
+    """True for what does not hold, unless there is so much of it that a list is easier to read."""
+    return chain.state is not State.PROVED and _wrong(report) <= OPEN_AT_MOST
 
 
 def _named(chain: Chain) -> str:
@@ -146,27 +157,8 @@ def _named(chain: Chain) -> str:
 
 
 def _age(chain: Chain, report: ProofReport) -> str:
-    old = f"{age(chain.proof.observed_at, report.made_at)} ago"
+    old = ago(chain.proof.observed_at, report.made_at)
     return f"{chain.proof.grade.value}, {old}" if chain.state is State.PROVED else old
-
-
-def _link(link: Link, result: LinkResult | None) -> Html:
-    status = result.status if result else Status.NOT_TRIED
-    spent = f"{result.duration_ms:.0f} ms" if result and result.duration_ms else None
-    said = (
-        f"{result.reason.value}: {result.message}" if result and status is not Status.HOLDS else status.value
-    )
-    return el(
-        "li",
-        el("span", SIGNS[status], class_="sign", aria_hidden="true"),
-        el(
-            "div",
-            el("div", link.value, class_="word"),
-            el("div", spent if status is Status.HOLDS else status.value.replace("-", " "), class_="ms"),
-        ),
-        class_=status.value,
-        title=f"{link.value}: {said}",
-    )
 
 
 def _why(chain: Chain, report: ProofReport) -> Child:
@@ -183,19 +175,16 @@ def _why(chain: Chain, report: ProofReport) -> Child:
 
 def _ids(chain: Chain) -> Child:
     proof = chain.proof
-    known = {
-        "request": proof.request_id,
-        "host correlation": proof.correlation_id,
-        "usage row": proof.usage_log_id,
-        "observed": moment(proof.observed_at) if proof.observed_at else None,
-        "evidence": chain.evidence,
-    }
-    shown = [
-        el("div", el("dt", name), el("dd", el("code", value)))
-        for name, value in known.items()
-        if value is not None
-    ]
-    return el("dl", *shown, class_="ids") if shown else None
+    observed = moment(proof.observed_at) if proof.observed_at else None
+    return facts(
+        {
+            "request": proof.request_id,
+            "host correlation": proof.correlation_id,
+            "usage row": proof.usage_log_id,
+            "observed": observed,
+            "evidence": chain.evidence,
+        }
+    )
 
 
 def _exchanges(chain: Chain) -> Html:
@@ -232,28 +221,21 @@ def _host(host: HostAccounts, report: ProofReport) -> Html:
     head = el("thead", el("tr", *(el("th", word) for word in words)))
     rows = (_account(chain, report) for chain in host.chains)
     title = el("h3", el("span", "host", class_="group"), SPACE, host.host)
-    return el("section", title, el("div", el("table", head, el("tbody", *rows)), class_="scroll"))
+    return _section(host.chains, title, el("div", el("table", head, el("tbody", *rows)), class_="scroll"))
 
 
 def _account(chain: Chain, report: ProofReport) -> Html:
-    links = [(link, chain.proof.link(link)) for link in needed(chain.proof)]
-    signs = [_sign(link, result) for link, result in links]
     return el(
         "tr",
         el("td", chain.name),
         el("td", chain.proof.key.model),
-        el("td", *signs, class_="signs"),
-        el("td", el("span", chain.state.value, class_="pill"), _why(chain, report)),
+        el("td", row_of_signs(chain)),
+        el("td", pill(chain.state), _why(chain, report)),
         el("td", el("code", chain.proof.correlation_id or "-")),
         el("td", _age(chain, report), class_="age"),
         class_=chain.state.value,
         id=anchor(chain.proof.key),
     )
-
-
-def _sign(link: Link, result: LinkResult | None) -> Html:
-    status = result.status if result else Status.NOT_TRIED
-    return el("span", SIGNS[status], class_=status.value, title=f"{link.value}: {status.value}")
 
 
 def _drills(report: ProofReport) -> Child:
@@ -267,11 +249,10 @@ def _drills(report: ProofReport) -> Child:
             el("td", each.key.what),
             el(
                 "td",
-                el("span", SIGNS[each.status], class_=each.status.value, title=each.status.value),
-                class_="signs",
+                el("span", sign(each.status), SPACE, each.status.value.replace("-", " "), class_="signs"),
             ),
             el("td", each.message or each.reason.value),
-            el("td", f"{age(each.at, report.made_at)} ago", class_="age"),
+            el("td", ago(each.at, report.made_at), class_="age"),
         )
         for each in report.drills
     ]
@@ -281,7 +262,10 @@ def _drills(report: ProofReport) -> Child:
 
 def _legend() -> Html:
     entries = [part for link, said in MEANING.items() for part in (el("dt", link.value), el("dd", said))]
-    signs = "✓ holds, ✕ broken, ? could not be judged, · not reached."
+    signs = (
+        "A link ✓ holds, is ✕ broken, ? could not be judged, or · was not reached. "
+        "A path is ✓ Proved, ! Stale, ? Inconclusive, ✕ Broken, or ≠ Disproved: billed to something else."
+    )
     ranks = f"The number before a route is its place in the order of trial; {many(6, 'link')} make a chain."
     return el(
         "footer",

@@ -6,7 +6,7 @@ from html import escape
 
 from reconciler.proof.reports.words import safe
 
-_VOID = frozenset({"meta", "br", "hr"})
+_VOID = frozenset({"meta", "br", "hr", "input"})
 
 
 class Html(str):

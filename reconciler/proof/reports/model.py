@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from reconciler.proof.conditions import OUT_OF_SCOPE, describe
@@ -15,8 +15,11 @@ from reconciler.proof.outcome import Outcome, is_stale, outcome_of
 from reconciler.state.model import Condition
 from reconciler.state.model import Status as ManifestStatus
 
-OWN_KINDS = ("Route", "ProviderAccount")
-"""Kinds whose status holds each chain once: together, all of them."""
+OWN_KINDS = ("Route", "ProviderAccount", "ManagedKey")
+"""Kinds whose statuses together hold every chain; those in a key's own name stand with the key."""
+
+EvidenceKey = tuple[PathKey, datetime, str | None]
+"""Which proof a signed record is of: its path without the managed key, when it was observed, and its request."""
 
 
 class State(StrEnum):
@@ -43,8 +46,9 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """Return the route, or the account."""
-        return self.proof.key.route or self.proof.key.account
+        """Return the route, or the account, and the key in whose name it was asked once more."""
+        path = self.proof.key
+        return (path.route or path.account) + (f", as key {path.key}" if path.key else "")
 
     @property
     def deciding(self) -> LinkResult | None:
@@ -128,10 +132,10 @@ def gather(
     statuses: Sequence[ManifestStatus],
     *,
     drills: Iterable[DrillResult] = (),
-    evidence: Mapping[tuple[PathKey, datetime], str] | None = None,
+    evidence: Mapping[EvidenceKey, str] | None = None,
     now: datetime,
 ) -> ProofReport:
-    """Return the report of these statuses. `evidence` has ids by path and the time of the proof."""
+    """Return the report of these statuses. `evidence` has the ids of signed records."""
     chains = [_chain(proof, evidence or {}, now) for proof in _proofs(statuses)]
     choices = _choices(chain for chain in chains if chain.proof.key.route)
     known = {(choice.logical_group, choice.public_model) for choice in choices}
@@ -158,14 +162,21 @@ def _proofs(statuses: Sequence[ManifestStatus]) -> list[PathProof]:
     for status in statuses:
         for body in status.proofs if status.kind in OWN_KINDS else ():
             proof = PathProof.from_json(body)
-            found[proof.key] = proof
+            known = found.get(proof.key)
+            if known is None or _moment(known) < _moment(proof):
+                found[proof.key] = proof
     return [found[key] for key in sorted(found)]
 
 
-def _chain(proof: PathProof, evidence: Mapping[tuple[PathKey, datetime], str], now: datetime) -> Chain:
+def _moment(proof: PathProof) -> datetime:
+    return proof.observed_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _chain(proof: PathProof, evidence: Mapping[EvidenceKey, str], now: datetime) -> Chain:
     outcome = outcome_of(proof)
     stale = outcome is Outcome.PROVED and is_stale(proof, now)
-    recorded = evidence.get((proof.key, proof.observed_at)) if proof.observed_at else None
+    path, at = proof.key._replace(key=""), proof.observed_at
+    recorded = evidence.get((path, at, proof.request_id)) if at else None
     return Chain(proof, State.STALE if stale else State(outcome.value), recorded)
 
 

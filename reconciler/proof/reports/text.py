@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.proof.model import LinkResult, Status
 from reconciler.proof.outcome import needed
 from reconciler.proof.reports.model import Chain, ProofReport, State
-from reconciler.proof.reports.words import age, many, moment, safe
+from reconciler.proof.reports.words import ago, many, moment, safe
 
 SIGNS = {Status.HOLDS: "+", Status.BROKEN: "X", Status.INCONCLUSIVE: "?", Status.NOT_TRIED: "."}
 
@@ -62,8 +62,8 @@ def _row(chain: Chain, report: ProofReport) -> str:
     named = (
         chain.named if chain.named is not None else (chain.deciding.reason.value if chain.deciding else "-")
     )
-    old = age(chain.proof.observed_at, report.made_at)
-    return f"  {signs:<6}  {safe(name):<40} {chain.state.value:<12} {safe(named, 120)}, {old} ago"
+    old = ago(chain.proof.observed_at, report.made_at)
+    return f"  {signs:<6}  {safe(name):<40} {chain.state.value:<12} {safe(named, 120)}, {old}"
 
 
 def _sign(result: LinkResult | None) -> str:

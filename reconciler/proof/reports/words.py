@@ -25,6 +25,11 @@ def age(at: datetime | None, now: datetime) -> str:
     return f"{seconds} s"
 
 
+def ago(at: datetime | None, now: datetime) -> str:
+    """Return how long ago something was, in words: "4 min ago"; "never" for None."""
+    return f"{age(at, now)} ago" if at else age(at, now)
+
+
 def moment(at: datetime | None) -> str:
     """Return a time in UTC, to the second; a dash for None."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "-"
