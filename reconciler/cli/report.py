@@ -71,9 +71,13 @@ def report_of(store: Store) -> ProofReport:
     drills = latest_drills(store).values()
     evidence = {
         (
-            PathKey(each.route or "", each.public_model or "", each.account or ""),
+            PathKey(
+                each.route or "",
+                each.public_model or "",
+                each.account or "",
+                each.body.get("managedKey") or "",
+            ),
             _observed(each.body),
-            each.body.get("requestId"),
         ): each.id
         for each in store.evidence(limit=NEWEST_EVIDENCE)
         if each.body.get("observedAt")

@@ -299,7 +299,7 @@ def payload_of(envelope: Any) -> bytes:
 
 def test_a_run_writes_its_reports(applied: World) -> None:
     root = ElementTree.parse(applied.folder / "proof.xml").getroot()
-    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("25", "0", "0")
+    assert (root.get("tests"), root.get("failures"), len([*root.iter("skipped")])) == ("25", "0", 0)
     assert "All 25 paths proved" in (applied.folder / "proof.html").read_text()
     document = applied.json("report")
     assert document["verdict"] == "Proved"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -172,7 +173,7 @@ def test_failed_drills_are_troubles_and_those_of_models_that_are_gone_are_not_to
 
 def test_evidence_is_named_only_of_this_very_proof() -> None:
     proof = cast.route_proof()
-    known = {(proof.key, cast.NOW, proof.request_id): "ev-1"}
+    known = {(proof.key, cast.NOW): "ev-1"}
 
     assert gather([of(proof)], evidence=known, now=NOW).chains[0].evidence == "ev-1"
     later = cast.route_proof(observed_at=cast.NOW + timedelta(seconds=1))
@@ -223,10 +224,10 @@ def test_each_chain_is_a_test_case_of_its_kind() -> None:
         "reconcile.account.east: o4-mini by east-alpha",
     ]
     case = found["reconcile.route.chat: smart by chat-overflow"]
-    assert [child.tag for child in case] == ["properties", "system-out"]
-    values = {each.get("name"): each.get("value") for each in case.iter("property")}
-    assert values["grade"] == "exact"
-    assert values["requestId"] == cast.REQUEST
+    assert [child.tag for child in case] == ["system-out"]
+    lines = (case.findtext("system-out") or "").splitlines()
+    assert [line.split()[0] for line in lines[: len(Link)]] == [link.value for link in Link]
+    assert {"grade: exact", f"requestId: {cast.REQUEST}", f"correlationId: {cast.CORRELATION}"} <= {*lines}
 
 
 @pytest.mark.parametrize("name", PROOFS)
@@ -261,9 +262,94 @@ def test_totals_are_those_of_the_cases() -> None:
     )
     root = ElementTree.fromstring(junit.render(found))
 
-    assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["5", "2", "0", "1"]
-    for name in ("tests", "failures", "skipped"):
-        assert sum(int(suite.get(name, "x")) for suite in root) == int(root.get(name, "x"))
+    assert [root.get(name) for name in ("tests", "failures", "errors")] == ["5", "2", "0"]
+    for name, total in (("tests", 5), ("failures", 2), ("errors", 0), ("skipped", 1)):
+        assert sum(int(suite.get(name, "x")) for suite in root) == total
+
+
+SHAPE: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": ({"testsuite"}, set(), {"name", "time", "tests", "failures", "errors"}),
+    "testsuite": (
+        {"testcase"},
+        {"name", "tests", "failures", "errors"},
+        {"time", "skipped", "timestamp"},
+    ),
+    "testcase": ({"skipped", "failure", "system-out"}, {"name"}, {"time", "classname"}),
+    "skipped": (set(), set(), {"type", "message"}),
+    "failure": (set(), set(), {"type", "message"}),
+    "system-out": (set(), set(), set()),
+}
+"""Element -> its children, the attributes it must have, and those it may have.
+
+Source: junit-10.xsd of https://github.com/jenkinsci/xunit-plugin, the strictest reader known.
+"""
+
+
+def test_the_file_has_the_shape_that_strict_readers_demand() -> None:
+    held = status("GatewayKey", "one", ready="False", reason="HeldBack", message="held")
+    drills = [drill(LinkStatus.BROKEN), drill(LinkStatus.INCONCLUSIVE), drill(LinkStatus.HOLDS)]
+    root = ElementTree.fromstring(junit.render(report(*PROOFS.values(), also=[held], drills=drills)))
+
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        children, must, may = SHAPE[element.tag]
+        assert {child.tag for child in element} <= children
+        assert must <= {*element.attrib} <= must | may
+        assert re.fullmatch(r"\d+\.\d{3}", element.get("time", "0.000"))
+
+
+def test_no_two_test_cases_have_one_name() -> None:
+    proofs = [candidate("b"), replace(candidate("b"), key=PathKey("b", "smart", key="billing"))]
+    root = ElementTree.fromstring(
+        junit.render(report(*proofs, candidate("b", model="fast"), PROOFS["account proved"]))
+    )
+
+    names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+    assert len(names) == len(set(names)) == 4
+
+
+# All forms
+
+
+def test_all_forms_tell_the_same() -> None:
+    found = report(
+        candidate("a", rows=[]),
+        candidate("b", status=502),
+        candidate("c", rows=[cast.usage_row(cast.overflow(), group_id="3")]),
+        candidate("d", observed_at=cast.NOW - timedelta(days=2)),
+        candidate("e"),
+        replace(candidate("e", status=502), key=PathKey("e", "smart", key="billing")),
+        PROOFS["account proved"],
+        also=[status("GatewayKey", "one", ready="False", reason="HeldBack", message="held")],
+    )
+    body, lines = document(found), text.render(found)
+    page, xml = Page(html.render(found)), ElementTree.fromstring(junit.render(found))
+    verdicts = sorted(chain.state.value for chain in found.chains)
+
+    listed = [each for choice in body["choices"] for each in choice["candidates"]]
+    listed += [each for host in body["hosts"] for each in host["accounts"]]
+    assert sorted(each["verdict"] for each in listed) == verdicts
+    rows = re.findall(r"^  [+X?.]{3,6}  .* (Proved|Stale|Inconclusive|Broken|Disproved) ", lines, re.M)
+    assert sorted(rows) == verdicts
+    chains = [attrs for _, attrs in page.tags if (attrs.get("id") or "").startswith("chain-")]
+    drawn = [(attrs["class"] or "").removeprefix("card ") for attrs in chains]
+    assert sorted(drawn) == verdicts
+    written = re.findall(
+        r"^verdict: (\w+)$", "\n".join(each.text or "" for each in xml.iter("system-out")), re.M
+    )
+    assert sorted(written) == verdicts
+
+    headline = text.headline(found)
+    assert lines.startswith(headline)
+    assert headline in page.text
+    for trouble in found.troubles:
+        for form in (lines, page.text, json.dumps(body, ensure_ascii=False)):
+            assert trouble.subject in form
+            assert trouble.reason in form
+            assert trouble.advice in form
+    failed = sum(trouble.state in junit.FAILED for trouble in found.troubles)
+    assert len([*xml.iter("failure")]) == failed == 4
+    assert len([*xml.iter("skipped")]) == len(found.troubles) - failed == 2
 
 
 # HTML

@@ -18,9 +18,6 @@ from reconciler.state.model import Status as ManifestStatus
 OWN_KINDS = ("Route", "ProviderAccount", "ManagedKey")
 """Kinds whose statuses together hold every chain; those in a key's own name stand with the key."""
 
-EvidenceKey = tuple[PathKey, datetime, str | None]
-"""Which proof a signed record is of: its path without the managed key, when it was observed, and its request."""
-
 
 class State(StrEnum):
     """How a chain is shown: its outcome, or that its proof is too old. Sorted from good to bad."""
@@ -132,10 +129,10 @@ def gather(
     statuses: Sequence[ManifestStatus],
     *,
     drills: Iterable[DrillResult] = (),
-    evidence: Mapping[EvidenceKey, str] | None = None,
+    evidence: Mapping[tuple[PathKey, datetime], str] | None = None,
     now: datetime,
 ) -> ProofReport:
-    """Return the report of these statuses. `evidence` has the ids of signed records."""
+    """Return the report of these statuses. `evidence` has ids by path and the time of the proof."""
     chains = [_chain(proof, evidence or {}, now) for proof in _proofs(statuses)]
     choices = _choices(chain for chain in chains if chain.proof.key.route)
     known = {(choice.logical_group, choice.public_model) for choice in choices}
@@ -172,11 +169,10 @@ def _moment(proof: PathProof) -> datetime:
     return proof.observed_at or datetime.min.replace(tzinfo=UTC)
 
 
-def _chain(proof: PathProof, evidence: Mapping[EvidenceKey, str], now: datetime) -> Chain:
+def _chain(proof: PathProof, evidence: Mapping[tuple[PathKey, datetime], str], now: datetime) -> Chain:
     outcome = outcome_of(proof)
     stale = outcome is Outcome.PROVED and is_stale(proof, now)
-    path, at = proof.key._replace(key=""), proof.observed_at
-    recorded = evidence.get((path, at, proof.request_id)) if at else None
+    recorded = evidence.get((proof.key, proof.observed_at)) if proof.observed_at else None
     return Chain(proof, State.STALE if stale else State(outcome.value), recorded)
 
 
