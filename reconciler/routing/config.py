@@ -7,7 +7,15 @@ This is the place to import from; the parts live in `objects`, `index` and `docu
 
 from __future__ import annotations
 
-from reconciler.routing.document import Document, InvalidConfiguration, digest, dump, parse, parse_steps
+from reconciler.routing.document import (
+    Document,
+    InvalidConfiguration,
+    digest,
+    dump,
+    field_schemas,
+    parse,
+    parse_steps,
+)
 from reconciler.routing.index import Candidate, Index, Offer
 from reconciler.routing.objects import (
     BoundRoute,
@@ -40,6 +48,7 @@ __all__ = [
     "Sticky",
     "digest",
     "dump",
+    "field_schemas",
     "parse",
     "parse_steps",
 ]

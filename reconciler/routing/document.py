@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -41,7 +41,7 @@ class _Kind:
     section: str
     word: str
     """What messages call one object of it."""
-    cls: Callable[..., Any]
+    cls: type[Any]
     fields: Mapping[str, Field]
 
 
@@ -134,6 +134,15 @@ KINDS = (
         },
     ),
 )
+
+
+def field_schemas() -> dict[str, dict[str, fields.Schema]]:
+    """Return, by class and field of a document's objects, the JSON Schema of what `parse` takes there."""
+    found = {kind.cls.__name__: kind.fields for kind in KINDS}
+    for kind in KINDS:
+        for field in kind.fields.values():
+            found |= field.reader.parts
+    return {cls: {name: field.reader.schema for name, field in known.items()} for cls, known in found.items()}
 
 
 def parse(document: Mapping[str, Any]) -> Configuration:

@@ -1,4 +1,7 @@
-"""Readers of single document fields: each returns the value in our form, or raises `Unfit` with what is wrong."""
+"""Readers of single document fields: each returns the value in our form, or raises `Unfit` with what is wrong.
+
+Each also says, as JSON Schema, what it takes: what is published is made of the very rule that is checked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from urllib.parse import urlsplit
 
 from reconciler.routing.index import epoch
 
-Read = Callable[[Any], Any]
+Schema = Mapping[str, Any]
 REQUIRED: Final = object()
 
 # The same words that manifests allow; repeated here because routing imports nothing else of ours.
@@ -18,6 +21,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MODEL = re.compile(r"[^\s\x00-\x1f\x7f*]{1,255}")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]*")
+_URL_CHARACTERS = r"[^\s\x00-\x1f\x7f?#@\\]"
+_URL = re.compile(f"{_URL_CHARACTERS}*")
+_URL_LONGEST = 2048
 _SHOWN = 60
 
 
@@ -25,10 +31,20 @@ class Unfit(ValueError):
     """A field's value cannot be used; the message completes the sentence "FIELD ..."."""
 
 
+class Reader(NamedTuple):
+    """How one value is read."""
+
+    read: Callable[[Any], Any]
+    schema: Schema
+    """JSON Schema of what `read` takes; without what an object's own fields say (`parts`)."""
+    parts: Mapping[str, Mapping[str, Field]] = {}
+    """Class of an object inside -> its fields."""
+
+
 class Field(NamedTuple):
     """How a field is read, and its value when the document leaves it out (`REQUIRED`: it must not)."""
 
-    read: Read
+    reader: Reader
     default: Any = REQUIRED
 
 
@@ -38,7 +54,7 @@ def show(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def text(pattern: re.Pattern[str], meaning: str, *, longest: int = 255) -> Read:
+def text(pattern: re.Pattern[str], meaning: str, *, longest: int = 255) -> Reader:
     """Return a reader of strings that match wholly; equal ones share one object, to save memory."""
 
     def read(value: Any) -> str:
@@ -46,7 +62,7 @@ def text(pattern: re.Pattern[str], meaning: str, *, longest: int = 255) -> Read:
             raise Unfit(f"must be {meaning}, not {show(value)}")
         return intern(value)
 
-    return read
+    return Reader(read, {"type": "string", "pattern": f"^(?:{pattern.pattern})$", "maxLength": longest})
 
 
 name = text(_NAME, "a DNS label (a-z, 0-9, -)", longest=63)
@@ -58,7 +74,7 @@ host_id = text(
 )
 
 
-def integer(least: int, most: int) -> Read:
+def integer(least: int, most: int) -> Reader:
     """Return a reader of whole numbers between two bounds, both included."""
 
     def read(value: Any) -> int:
@@ -66,15 +82,18 @@ def integer(least: int, most: int) -> Read:
             raise Unfit(f"must be a whole number from {least} to {most}, not {show(value)}")
         return value
 
-    return read
+    return Reader(read, {"type": "integer", "minimum": least, "maximum": most})
 
 
-def optional(read: Read) -> Read:
+def optional(reader: Reader) -> Reader:
     """Return a reader that lets null through."""
-    return lambda value: None if value is None else read(value)
+    read = reader.read
+    return Reader(
+        lambda value: None if value is None else read(value), {"anyOf": [reader.schema, {"type": "null"}]}
+    )
 
 
-def one_of(*choices: str) -> Read:
+def one_of(*choices: str) -> Reader:
     """Return a reader of a closed list of words."""
 
     def read(value: Any) -> str:
@@ -82,17 +101,17 @@ def one_of(*choices: str) -> Read:
             raise Unfit(f"must be one of {', '.join(choices)}, not {show(value)}")
         return intern(value)
 
-    return read
+    return Reader(read, {"enum": list(choices)})
 
 
-def flag(value: Any) -> bool:
+def _flag(value: Any) -> bool:
     """Read true or false."""
     if type(value) is not bool:
         raise Unfit(f"must be true or false, not {show(value)}")
     return value
 
 
-def moment(value: Any) -> str:
+def _moment(value: Any) -> str:
     """Read an RFC 3339 time."""
     try:
         epoch(value)
@@ -101,10 +120,10 @@ def moment(value: Any) -> str:
     return str(value)
 
 
-def base_url(value: Any) -> str:
+def _base_url(value: Any) -> str:
     """Read an http(s) URL without credentials, query or fragment; a final slash is dropped."""
     wrong = Unfit(f"must be an http(s) URL without user, query or fragment, not {show(value)}")
-    if type(value) is not str or len(value) > 2048 or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
+    if type(value) is not str or len(value) > _URL_LONGEST or not _URL.fullmatch(value):
         raise wrong
     try:
         parts = urlsplit(value)
@@ -116,8 +135,22 @@ def base_url(value: Any) -> str:
     return value.rstrip("/")
 
 
-def each(read: Read, *, least: int = 0, most: int = 100_000) -> Read:
+flag = Reader(_flag, {"type": "boolean"})
+moment = Reader(_moment, {"type": "string", "format": "date-time"})
+base_url = Reader(
+    _base_url,
+    {
+        "type": "string",
+        "format": "uri",
+        "pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_URL_CHARACTERS}+$",
+        "maxLength": _URL_LONGEST,
+    },
+)
+
+
+def each(reader: Reader, *, least: int = 0, most: int = 100_000) -> Reader:
     """Return a reader of a list whose items differ, as a tuple in the document's order."""
+    read = reader.read
 
     def read_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)) or not least <= len(value) <= most:
@@ -127,10 +160,11 @@ def each(read: Read, *, least: int = 0, most: int = 100_000) -> Read:
             raise Unfit(f"names something twice: {show(value)}")
         return items
 
-    return read_all
+    bounds = {"type": "array", "minItems": least, "maxItems": most, "uniqueItems": True}
+    return Reader(read_all, bounds | ({"items": reader.schema} if reader.schema else {}), reader.parts)
 
 
-def nested(cls: Callable[..., Any], fields: Mapping[str, Field]) -> Read:
+def nested(cls: type[Any], fields: Mapping[str, Field]) -> Reader:
     """Return a reader of an object inside an object."""
 
     def read(value: Any) -> Any:
@@ -139,7 +173,7 @@ def nested(cls: Callable[..., Any], fields: Mapping[str, Field]) -> Read:
             raise Unfit("; ".join(problems))
         return cls(**values)
 
-    return read
+    return Reader(read, {}, {cls.__name__: fields})
 
 
 def read_fields(value: Any, fields: Mapping[str, Field]) -> tuple[dict[str, Any], list[str]]:
@@ -148,7 +182,7 @@ def read_fields(value: Any, fields: Mapping[str, Field]) -> tuple[dict[str, Any]
         return {}, [f"must be an object, not {show(value)}"]
     values: dict[str, Any] = {}
     problems = [f"{show(key)} is not a known field" for key in value if key not in fields]
-    for key, (read, default) in fields.items():
+    for key, (reader, default) in fields.items():
         given = value.get(key, default)
         if given is default and key not in value:
             if default is REQUIRED:
@@ -156,7 +190,7 @@ def read_fields(value: Any, fields: Mapping[str, Field]) -> tuple[dict[str, Any]
             values[key] = default
             continue
         try:
-            values[key] = read(given)
+            values[key] = reader.read(given)
         except Unfit as unfit:
             problems.append(f"{key} {unfit}")
     return values, problems

@@ -19,7 +19,7 @@ from reconciler.gateway.control.app import OPERATIONS, PREFIX
 from reconciler.gateway.control.calls import FENCE_HEADER, Operation
 from reconciler.gateway.control.models import PATH_TYPES, Nothing
 from reconciler.gateway.control.problems import MEDIA_TYPE, Problem
-from reconciler.routing.config import Configuration
+from reconciler.routing.config import Configuration, field_schemas
 
 Json = dict[str, Any]
 
@@ -47,6 +47,7 @@ def document() -> Json:
             operation, schemas
         )
     schemas.of(Configuration)
+    _bound(schemas.components)
     problem = {
         "description": "A problem (RFC 9457)",
         "content": {MEDIA_TYPE: {"schema": schemas.of(Problem)}},
@@ -99,6 +100,15 @@ def _plain(schema: Json) -> Json:
     if "(" in schema.get("description", ""):
         del schema["description"]
     return schema
+
+
+def _bound(components: Json) -> None:
+    """Add to the objects of a configuration what its parser checks: types alone know no ranges."""
+    components["Configuration"]["additionalProperties"] = False
+    for cls, known in field_schemas().items():
+        components[cls]["additionalProperties"] = False
+        for name, schema in known.items():
+            components[cls]["properties"][name] |= schema
 
 
 def _operation(operation: Operation, schemas: Schemas) -> Json:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from reconciler.gateway.control import openapi
 from reconciler.gateway.control.app import OPERATIONS
+from reconciler.routing.config import field_schemas
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "api" / "control-plane.yaml"
 
@@ -45,3 +46,20 @@ def test_operation_ids_are_unique_and_every_operation_is_documented() -> None:
     for operation in OPERATIONS:
         assert operation.summary
         assert Route(operation.path, lambda _request: None).path == operation.path
+
+
+def test_objects_are_published_with_the_ranges_that_the_parser_checks() -> None:
+    published = openapi.document()["components"]["schemas"]
+
+    for cls, known in field_schemas().items():
+        assert published[cls]["additionalProperties"] is False
+        for name, schema in known.items():
+            found = published[cls]["properties"][name]
+            assert found | schema == found, f"{cls}.{name}"
+    assert published["Route"]["properties"]["weight"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "default": 100,
+    }
+    assert published["ModelBinding"]["properties"]["routes"]["items"]["$ref"].endswith("/BoundRoute")
