@@ -25,7 +25,7 @@ from reconciler.gateway.listening import Listen, bind, url_of, write_ready_file
 from reconciler.gateway.memory import share_heaps
 from reconciler.gateway.settings import Settings, settings_of
 from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema
-from reconciler.gateway.wire import BoundedHttp, close_slow_heads
+from reconciler.gateway.wire import BoundedHttp, close_overdue
 from reconciler.gateway.workers import end_with_parent
 
 KEEP_ALIVE_S = 75
@@ -54,7 +54,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _SWEEP_TICKS == 0:
-            close_slow_heads(self.server_state.connections, asyncio.get_running_loop().time())
+            close_overdue(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     @contextlib.contextmanager

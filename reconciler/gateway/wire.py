@@ -13,18 +13,23 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from reconciler.gateway.dataplane.inbound import CLIENT
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together. The longest legitimate header is a probe token, 12 KB."""
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
+
+_WRITTEN_TOGETHER = 64 * 1024
+"""Up to this length head and body go to the socket in one piece."""
 
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HIDDEN = b"x-reconcile-declined"
@@ -46,9 +51,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since: float | None = self.loop.time()
         """When the head that is being read began; None while a body is read or a request is served."""
+        self._idle_since: float | None = None
+        """When the last answer ended; None while a request is read or served."""
         self._in_body = False
         self._declined = False
         """An offer to upgrade was taken out of this head."""
+        self._gone = False
+        self._tell_gone: Callable[[], None] | None = None
 
     def data_received(self, data: bytes) -> None:
         if not self._in_body and b"pgrade" in data:
@@ -71,10 +80,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = 0
         self._head_since = self.loop.time()
+        self._idle_since = None
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_since = None
+        self._head_since = self._idle_since = None
         self._in_body = True
         # Raised to the parser, which calls the request malformed; it is answered 400 and the connection closed.
         # An upgrade is still seen when its offer came in pieces, and with CONNECT.
@@ -84,10 +94,23 @@ class BoundedHttp(HttpToolsProtocol):
             self._declined = False
             self.headers[:] = [header for header in self.headers if header[0] != _HIDDEN]
         super().on_headers_complete()
+        extensions: dict[str, Any] = {CLIENT: ServedClient(self, self.cycle)}
+        self.scope["extensions"] = extensions  # in time: the request itself starts at a later tick
 
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Keep in step with uvicorn's own, but leave idle connections to `close_overdue` instead of a timer each."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, "malformed-http")
@@ -111,15 +134,74 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
-    def waits_since(self) -> float | None:
-        """Return since when, by the loop's clock, the client owes the end of a head; None when it owes nothing."""
-        return self._head_since
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._gone = True
+        if self._tell_gone is not None:
+            self._tell_gone()
+
+    def when_gone(self, told: Callable[[], None] | None) -> None:
+        """See `ServedClient`; one request at a time is served on a connection."""
+        self._tell_gone = told
+        if told is not None:
+            self.flow.resume_reading()  # else a close would stay unread behind a large body
+            if self._gone:
+                self.loop.call_soon(told)
+
+    def is_overdue(self, now: float) -> bool:
+        """Return True when, by the loop's clock, the client owes the end of a head, or a new request, for too long."""
+        if self._head_since is not None:
+            return now - self._head_since > MAX_HEAD_S
+        return self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive
 
 
-def close_slow_heads(connections: Iterable[object], now: float) -> None:
-    """Close connections whose client has not finished a head in time: they hold a place and promise nothing."""
+class ServedClient:
+    """Keeps `dataplane.inbound.Client` for one request of a connection."""
+
+    __slots__ = ("_cycle", "_transport", "when_gone")
+
+    def __init__(self, connection: BoundedHttp, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = connection.transport
+        self.when_gone = connection.when_gone
+
+    def whole_body(self) -> bytes | None:
+        """Keep in step with `RequestResponseCycle.receive`, which gives out the body bit by bit."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.response_complete:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        cycle.waiting_for_100_continue = False
+        return body
+
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write head and body at once, where uvicorn writes each to the socket, which then wakes the client twice.
+
+        What is out of the ordinary goes uvicorn's way: a client that is slow, gone or closes, an answer without body,
+        a header that would break the head.
+        """
+        cycle = self._cycle
+        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+            return False
+        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"]
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or status in (204, 304):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if len(body) <= _WRITTEN_TOGETHER:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+
+def close_overdue(connections: Iterable[object], now: float) -> None:
+    """Close connections whose client has not finished a head in time, or is idle: they hold a place for nothing."""
     for connection in list(connections):
-        if isinstance(connection, BoundedHttp) and not connection.transport.is_closing():
-            since = connection.waits_since()
-            if since is not None and now - since > MAX_HEAD_S:
-                connection.transport.close()
+        if isinstance(connection, BoundedHttp) and connection.is_overdue(now):
+            connection.transport.close()

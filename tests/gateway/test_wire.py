@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from reconciler.gateway.wire import MAX_HEAD_S, BoundedHttp, close_slow_heads
+from reconciler.gateway.dataplane.inbound import CLIENT, Client
+from reconciler.gateway.wire import MAX_HEAD_S, BoundedHttp, close_overdue
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import ADMIN
 
@@ -194,6 +196,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.written: list[bytes] = []
 
     def is_closing(self) -> bool:
         return self.closed
@@ -202,7 +205,7 @@ class FakeTransport(asyncio.Transport):
         self.closed = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
+        self.written.append(bytes(data))
 
 
 def _served(connection: BoundedHttp) -> FakeTransport:
@@ -222,12 +225,129 @@ async def test_client_that_owes_a_head_for_too_long_is_closed_and_others_are_not
     slow.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow")
     served.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nslow")
     now = asyncio.get_running_loop().time()
-    close_slow_heads([silent, slow, served], now)
+    close_overdue([silent, slow, served], now)
     assert [transport.closed for transport in transports] == [False, False, False]
-    close_slow_heads([silent, slow, served], now + MAX_HEAD_S + 1)
+    close_overdue([silent, slow, served], now + MAX_HEAD_S + 1)
     assert [transport.closed for transport in transports] == [True, True, False]
     await asyncio.gather(*served.tasks)
     served.connection_lost(None)
+
+
+class Served:
+    """A connection whose application hands over its client's extension; with what the application is to do."""
+
+    def __init__(self, answer: Callable[[Client], Awaitable[None]]) -> None:
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+            self.scope = scope
+            await answer(scope["extensions"][CLIENT])
+            with contextlib.suppress(RuntimeError):  # what was answered already is not answered again
+                await send(
+                    {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
+                )
+                await send({"type": "http.response.body"})
+
+        config = uvicorn.Config(app, log_config=None, lifespan="off")
+        self.connection = BoundedHttp(config, ServerState(), {})
+        self.transport = _served(self.connection)
+
+    async def ask(self, head: bytes = b"", body: bytes = b"body") -> bytes:
+        """Send a request and return what was written."""
+        framing = b"POST / HTTP/1.1\r\nHost: x\r\n%bContent-Length: 4\r\n\r\n" % head
+        self.connection.data_received(framing + body)
+        await asyncio.gather(*self.connection.tasks)
+        return b"".join(self.transport.written)
+
+
+async def test_whole_answer_is_written_in_one_piece_and_the_connection_kept() -> None:
+    async def answer(client: Client) -> None:
+        assert client.whole_body() == b"body"
+        assert client.answer(201, [(b"content-length", b"2"), (b"x-a", b"1")], b"{}")
+        assert not client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(answer)
+    once = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nx-a: 1\r\n\r\n{}"
+    assert await served.ask() == once
+    assert served.transport.written == [once]
+    assert await served.ask() == once + once
+    assert not served.transport.closed
+    served.connection.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "header"),
+    [
+        (b"", 200, (b"x-a", b"1\r\nx-injected: 1")),
+        (b"", 200, (b"x-a\n", b"1")),
+        (b"", 204, (b"x-a", b"1")),
+        (b"Connection: close\r\n", 200, (b"x-a", b"1")),
+    ],
+)
+async def test_answer_out_of_the_ordinary_is_left_to_the_server(
+    head: bytes, status: int, header: tuple[bytes, bytes]
+) -> None:
+    async def answer(client: Client) -> None:
+        assert not client.answer(status, [(b"content-length", b"2"), header], b"{}")
+
+    served = Served(answer)
+    assert (await served.ask(head)).startswith(b"HTTP/1.1 500 ")
+    served.connection.connection_lost(None)
+
+
+async def test_idle_connection_is_closed_after_its_time_and_a_served_one_is_not() -> None:
+    async def answer(client: Client) -> None:
+        await asyncio.sleep(0)
+        close_overdue([served.connection], asyncio.get_running_loop().time() + 3600)
+        assert not served.transport.closed
+        assert client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(answer)
+    idle_s = served.connection.timeout_keep_alive
+    await served.ask()
+    await served.ask()
+    now = asyncio.get_running_loop().time()
+    closed = []
+    for idle in (idle_s - 1, idle_s + 1):
+        close_overdue([served.connection], now + idle)
+        closed.append(served.transport.closed)
+    assert closed == [False, True]
+    served.connection.connection_lost(None)
+
+
+async def test_request_hears_once_that_its_client_went_and_not_after_it_stopped_listening() -> None:
+    heard: list[str] = []
+
+    async def listen(client: Client) -> None:
+        client.when_gone(lambda: heard.append("early"))
+        served.connection.connection_lost(None)
+        assert heard == ["early"]
+        client.when_gone(lambda: heard.append("late"))
+        await asyncio.sleep(0)
+        assert heard == ["early", "late"]
+        assert not client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(listen)
+    assert await served.ask() == b""
+
+    async def stop(client: Client) -> None:
+        client.when_gone(lambda: heard.append("stopped"))
+        client.when_gone(None)
+
+    served = Served(stop)
+    await served.ask()
+    served.connection.connection_lost(None)
+    assert heard == ["early", "late"]
+
+
+async def test_request_without_its_whole_body_says_so() -> None:
+    seen: list[bytes | None] = []
+
+    async def look(client: Client) -> None:
+        seen.append(client.whole_body())
+
+    served = Served(look)
+    await served.ask(body=b"bo")
+    assert seen == [None]
+    served.connection.connection_lost(None)
 
 
 def test_body_is_not_kept_for_a_request_that_is_refused(gateway: GatewayProcess) -> None:

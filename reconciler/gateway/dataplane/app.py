@@ -14,7 +14,7 @@ from reconciler.gateway.dataplane.caller import identify
 from reconciler.gateway.dataplane.endpoints import ENDPOINTS, MODELS
 from reconciler.gateway.dataplane.errors import Problem, Protocol
 from reconciler.gateway.dataplane.exchange import Exchange
-from reconciler.gateway.dataplane.headers import Headers, find
+from reconciler.gateway.dataplane.headers import FirstValues, find, first_values
 from reconciler.gateway.dataplane.inbound import Receive, Scope, Send
 from reconciler.gateway.dataplane.metrics import Counts, DataPlaneCollector
 from reconciler.gateway.dataplane.request_ids import new_request_id
@@ -63,7 +63,8 @@ class DataPlane:
         if endpoint is not None and method == "POST":
             await Exchange(self, endpoint, scope, receive, send).run()
             return
-        protocol: Protocol = "anthropic" if find(scope["headers"], b"anthropic-version") else "openai"
+        headers = first_values(scope["headers"])
+        protocol: Protocol = "anthropic" if find(headers, b"anthropic-version") else "openai"
         request_id = new_request_id(self.clock())
         try:
             if path != MODELS and not path.startswith(MODELS + "/"):
@@ -71,19 +72,19 @@ class DataPlane:
                 raise _not_allowed() if known else Problem(404, "not_found", "There is no such path")
             if method not in ("GET", "HEAD"):
                 raise _not_allowed()
-            body = await self._models(scope["headers"], path, anthropic=protocol == "anthropic")
+            body = await self._models(headers, path, anthropic=protocol == "anthropic")
         except Problem as problem:
             shaped = errors.shape(protocol, problem, request_id)
             await _answer(send, problem.status, shaped.headers, shaped.body)
             return
-        headers = [
+        told = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
         ]
-        await _answer(send, 200, headers, b"" if method == "HEAD" else body)
+        await _answer(send, 200, told, b"" if method == "HEAD" else body)
 
-    async def _models(self, headers: Headers, path: str, *, anthropic: bool) -> bytes:
+    async def _models(self, headers: FirstValues, path: str, *, anthropic: bool) -> bytes:
         caller = await identify(headers, self.revisions, self.tokens)
         if path in (MODELS, MODELS + "/"):
             return msgspec.json.encode(models.listing(caller, anthropic=anthropic))

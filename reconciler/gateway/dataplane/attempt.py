@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from reconciler.gateway.contract import JsonObject, UpstreamFailed, UpstreamRequest, UpstreamResponse
+from reconciler.gateway.contract import JsonObject, UpstreamFailed, UpstreamRequest
 from reconciler.gateway.dataplane import headers as crossing
 from reconciler.gateway.dataplane.caller import Caller
 from reconciler.gateway.dataplane.delivery import Delivery
@@ -96,10 +96,11 @@ class Attempt:
             return Failure(Fault.CONFIG, "config")
         response = await self._plane.upstream.send(request)
         try:
-            failure = self._judge(response)
+            headers = crossing.first_values(response.headers)
+            failure = self._judge(response.status, headers)
             if not failure.fails_over:
                 self._record["failure_class"] = failure.word or None
-                self._delivery = Delivery(self._exchange, self._inbound, response)
+                self._delivery = Delivery(self._exchange, self._inbound, response, headers)
                 await self._delivery.run(lambda: self._before_first_byte(failure))
         finally:
             await response.aclose()
@@ -133,22 +134,23 @@ class Attempt:
             connect_timeout_s=settings.connect_timeout_s,
         )
 
-    def _judge(self, response: UpstreamResponse) -> Failure:
+    def _judge(self, status: int, headers: crossing.FirstValues) -> Failure:
         """Write the host's status and correlation id down, and say whose fault the status is."""
         host = self._caller.revision.configuration.index.hosts[self._candidate.route.shadow_host]
         header = crossing.CORRELATION.get(host.driver, crossing.CORRELATION["sub2api"])
-        correlation = crossing.find(response.headers, header)
+        correlation = crossing.find(headers, header)
         row = self._exchange.row
-        self._record["upstream_status"] = row.upstream_status = response.status
+        self._record["upstream_status"] = row.upstream_status = status
         self._record["correlation_id"] = row.correlation_id = correlation[:200] if correlation else None
-        failure = failures.of_status(response.status, stateful=self._inbound.stateful)
+        failure = failures.of_status(status, stateful=self._inbound.stateful)
         if failure.fails_over:
-            self._retry_after_s = crossing.retry_after_s(response.headers, self._plane.clock())
+            self._retry_after_s = crossing.retry_after_s(headers, self._plane.clock())
         return failure
 
     async def _before_first_byte(self, failure: Failure) -> None:
         """Settle what the answer means for trial and binding, before the client can send its next request."""
-        await self._trial_over(served=True)
+        if self._trial:
+            await self._trial_over(served=True)
         if failure is SERVED and self._stickiness is not None:
             await self._stickiness.served(self._candidate.route.name, after=self._exchange.earlier_failure())
 

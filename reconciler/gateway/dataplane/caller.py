@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler.gateway.contract import LoadedRevision, ProbeDenied, ProbeGrant, ProbeTokens, RevisionSource
 from reconciler.gateway.dataplane.errors import Problem
-from reconciler.gateway.dataplane.headers import PROBE, Headers, find
+from reconciler.gateway.dataplane.headers import PROBE, FirstValues, find
 from reconciler.routing.config import ManagedKey
 
 _LONGEST_KEY = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     revision: LoadedRevision
     """The revision that the whole request is decided by, even when another is promoted meanwhile."""
     key: ManagedKey
@@ -24,7 +23,7 @@ class Caller:
         return self.grant.namespace if self.grant is not None else None
 
 
-async def identify(headers: Headers, revisions: RevisionSource, tokens: ProbeTokens) -> Caller:
+async def identify(headers: FirstValues, revisions: RevisionSource, tokens: ProbeTokens) -> Caller:
     """Return who calls. Raises Problem: 401 for a key, 403 for a token that does not count, 409 and 503.
 
     A probe token wins over a key that comes along with it.
@@ -45,7 +44,7 @@ async def identify(headers: Headers, revisions: RevisionSource, tokens: ProbeTok
     return Caller(active, key)
 
 
-def _presented(headers: Headers) -> str | None:
+def _presented(headers: FirstValues) -> str | None:
     bearer = find(headers, b"authorization")
     if bearer is not None and bearer[:7].lower() == "bearer " and 0 < len(bearer) - 7 <= _LONGEST_KEY:
         return bearer[7:].strip()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.gateway.contract import UpstreamResponse
 from reconciler.gateway.dataplane import errors
 from reconciler.gateway.dataplane.errors import Problem
-from reconciler.gateway.dataplane.headers import find, towards_client
+from reconciler.gateway.dataplane.headers import FirstValues, find, towards_client
 from reconciler.gateway.dataplane.inbound import Inbound
 from reconciler.gateway.dataplane.outbound import Outbound
 
@@ -21,14 +21,17 @@ Ready = Callable[[], Awaitable[None]]
 class Delivery:
     """One answer on its way. Until `exchange.head_sent`, a failure may still go to another route."""
 
-    def __init__(self, exchange: Exchange, inbound: Inbound, response: UpstreamResponse) -> None:
+    def __init__(
+        self, exchange: Exchange, inbound: Inbound, response: UpstreamResponse, headers: FirstValues
+    ) -> None:
         self._exchange = exchange
         self._response = response
+        self._first = headers
         self._outbound = Outbound(exchange.endpoint.protocol, inbound.model)
 
     async def run(self, ready: Ready) -> None:
         """Send the answer; `ready` is awaited just before the first byte. Raises UpstreamFailed."""
-        headers = self._response.headers
+        headers = self._first
         kind = (find(headers, b"content-type") or "").partition(";")[0].strip().lower()
         readable = (find(headers, b"content-encoding") or "identity").lower() == "identity"
         if readable and kind == "text/event-stream":
@@ -43,11 +46,11 @@ class Delivery:
         body = self._outbound.document(await self._response.read(exchange.plane.settings.max_answer_bytes))
         await ready()
         self._note(self._response.status)
-        await exchange.store_probe_row()
+        if exchange.row.probe is not None:
+            await exchange.store_probe_row()
         headers = self._headers()
         headers.append((b"content-length", str(len(body)).encode()))
-        await exchange.start(self._response.status, headers)
-        await exchange.send_body(body, more=False)
+        await exchange.answer(self._response.status, headers, body)
 
     async def _stream(self, ready: Ready, rewrite: Callable[[bytes], bytes]) -> None:
         """Send chunks as they come. Until the first one, the next route may still answer instead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.gateway.contract import DecisionRow, JsonObject
@@ -12,8 +13,10 @@ from reconciler.gateway.dataplane.caller import Caller, identify
 from reconciler.gateway.dataplane.endpoints import Endpoint
 from reconciler.gateway.dataplane.errors import Problem
 from reconciler.gateway.dataplane.failover import Failover
-from reconciler.gateway.dataplane.headers import find
+from reconciler.gateway.dataplane.headers import find, first_values
 from reconciler.gateway.dataplane.inbound import (
+    CLIENT,
+    Client,
     ClientGone,
     Inbound,
     Receive,
@@ -43,9 +46,11 @@ class Exchange:
         self.plane = plane
         self.endpoint = endpoint
         self.scope = scope
+        self.headers = first_values(scope["headers"])
         self.caller: Caller | None = None
         self.head_sent = False
         """A byte has reached the client, or is about to: from here on nothing is replayed."""
+        self._client: Client | None = scope.get("extensions", {}).get(CLIENT)
         self._receive = receive
         self._send = send
         self._started = plane.monotonic()
@@ -68,10 +73,10 @@ class Exchange:
 
     async def run(self) -> None:
         """Serve the request to its end."""
-        watch: asyncio.Task[None] | None = None
+        end_watch: Callable[[], object] | None = None
         try:
             inbound = await self._arrive()
-            watch = self._watch_client()
+            end_watch = self._watch_client()
             await self._serve(inbound)
         except ClientGone:
             self._gone()
@@ -83,17 +88,18 @@ class Exchange:
             assert task is not None
             task.uncancel()
         finally:
-            if watch is not None:
-                watch.cancel()
+            if end_watch is not None:
+                end_watch()
             await self._finish()
 
     async def _arrive(self) -> Inbound | None:
         """Return the request once it is known, allowed and read; None when it has been answered with an error."""
         try:
-            self.caller = await identify(self.scope["headers"], self.plane.revisions, self.plane.tokens)
+            self.caller = await identify(self.headers, self.plane.revisions, self.plane.tokens)
             self._row = self._new_row(self.caller)
             self.plane.runtime.enter(self.caller.revision.info.revision)
-            await self._admit(self.caller)
+            if _is_limited(self.caller):
+                await self._admit(self.caller)
             inbound = Inbound(await self._body())
             self.row.public_model = inbound.model
             self.row.stream = inbound.stream
@@ -144,12 +150,8 @@ class Exchange:
         )
 
     async def _admit(self, caller: Caller) -> None:
-        """Hold the managed key's limits against the request. Probes have its entitlements, not its limits."""
+        """Hold the managed key's limits against the request."""
         limits = caller.key.limits
-        if caller.grant is not None or (
-            limits.requests_per_minute is None and limits.concurrent_requests is None
-        ):
-            return
         wait_s = await self.plane.runtime.backend.admit(
             caller.key.name,
             requests_per_minute=limits.requests_per_minute,
@@ -165,28 +167,42 @@ class Exchange:
         self._admitted = True
 
     async def _body(self) -> bytes:
-        headers, settings = self.scope["headers"], self.plane.settings
+        headers, settings = self.headers, self.plane.settings
         if (find(headers, b"content-encoding") or "identity").lower() != "identity":
             raise Problem(415, "unsupported_encoding", "Send the request body without Content-Encoding")
         declared = find(headers, b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > settings.max_body_bytes:
             raise too_large(settings.max_body_bytes)
+        whole = self._client.whole_body() if self._client is not None else None
+        if whole is not None:
+            if len(whole) > settings.max_body_bytes:
+                raise too_large(settings.max_body_bytes)
+            return whole
         try:
             async with asyncio.timeout(settings.body_timeout_s):
                 return await read_body(self._receive, limit=settings.max_body_bytes)
         except TimeoutError as error:
             raise Problem(408, "request_timeout", "The request body did not arrive in time") from error
 
-    def _watch_client(self) -> asyncio.Task[None]:
-        task = asyncio.current_task()
-        assert task is not None
-        return asyncio.get_running_loop().create_task(self._until_gone(task))
+    def _watch_client(self) -> Callable[[], object]:
+        """Cancel the request when its client leaves. Returns what ends the watch."""
+        serving = asyncio.current_task()
+        assert serving is not None
 
-    async def _until_gone(self, serving: asyncio.Task[None]) -> None:
+        def left() -> None:
+            self._left = True
+            serving.cancel()
+
+        client = self._client
+        if client is None:
+            return asyncio.get_running_loop().create_task(self._until_gone(left)).cancel
+        client.when_gone(left)
+        return lambda: client.when_gone(None)
+
+    async def _until_gone(self, left: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._left = True
-        serving.cancel()
+        left()
 
     def _gone(self) -> None:
         if self._row is not None and not self.head_sent:
@@ -198,8 +214,15 @@ class Exchange:
         if self._row is not None:
             self._row.status = problem.status
             await self.store_probe_row()
-        await self.start(problem.status, shaped.headers)
-        await self.send_body(shaped.body, more=False)
+        await self.answer(problem.status, shaped.headers, shaped.body)
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer; `headers` say its length."""
+        self.head_sent = True
+        self._status = status
+        if self._client is None or not self._client.answer(status, headers, body):
+            await self.start(status, headers)
+            await self.send_body(body, more=False)
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head of the answer."""
@@ -258,3 +281,11 @@ class Exchange:
         counts.durations[path].add(self.plane.monotonic() - self._started)
         for attempt in self._attempts:
             counts.attempts[attempt["route_id"], attempt["failure_class"] or "served"] += 1
+
+
+def _is_limited(caller: Caller) -> bool:
+    """Return True when limits are to be asked for. Probes have their managed key's entitlements, not its limits."""
+    limits = caller.key.limits
+    return caller.grant is None and (
+        limits.requests_per_minute is not None or limits.concurrent_requests is not None
+    )

@@ -17,7 +17,7 @@ from reconciler.gateway.runtime.backend import Sight
 from reconciler.gateway.runtime.plane import health_key
 from reconciler.routing.config import Candidate, LogicalGroup
 from reconciler.routing.resolve import Decision, ResolveRequest, group_for, resolve
-from reconciler.routing.sessions import SESSION_HEADER, session_of
+from reconciler.routing.sessions import session_of
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.exchange import Exchange
@@ -56,7 +56,7 @@ class Failover:
             return None
         row = self._exchange.row
         row.logical_group = group.name
-        header = crossing.find(self._exchange.scope["headers"], SESSION_HEADER.encode())
+        header = crossing.find(self._exchange.headers, crossing.SESSION)
         session = session_of(group.sticky.mode, header, self._inbound.session_fields())
         if session is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
@@ -11,10 +11,13 @@ from urllib.parse import quote
 from reconciler.routing.sessions import SESSION_HEADER, STEERING_HEADERS
 
 Headers = Sequence[tuple[bytes, bytes]]
+FirstValues = Mapping[bytes, bytes]
 
 REQUEST_ID = b"x-request-id"
 PROBE = b"x-reconcile-probe"
+SESSION = SESSION_HEADER.encode()
 _OURS = b"x-reconcile-"
+_NONE: frozenset[bytes] = frozenset()
 
 # Source: RFC 9110 section 7.6.1, and the names that older proxies still send.
 HOP_BY_HOP = frozenset(
@@ -77,12 +80,15 @@ _CREDENTIAL_PARAMETERS = frozenset({b"key", b"api_key", b"api-key", b"access_tok
 _JSON_BODY = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
-def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+def first_values(headers: Headers) -> FirstValues:
+    """Return each header's first value: for headers that are looked at more than once."""
+    return dict(reversed(headers))
+
+
+def find(headers: FirstValues, name: bytes) -> str | None:
     """Return the first value of a header as text, or None. Bytes above ASCII are read as Latin-1."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1").strip()
-    return None
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1").strip()
 
 
 def towards_host(client: Headers, *, gateway_key: str, session: str | None) -> list[tuple[bytes, bytes]]:
@@ -98,7 +104,7 @@ def towards_host(client: Headers, *, gateway_key: str, session: str | None) -> l
     kept += _JSON_BODY
     kept.append((b"authorization", b"Bearer " + gateway_key.encode("latin-1", "replace")))
     if session is not None:
-        kept.append((SESSION_HEADER.encode(), session.encode()))
+        kept.append((SESSION, session.encode()))
     return kept
 
 
@@ -127,14 +133,13 @@ def query_towards_host(query: bytes) -> str:
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     """Return the headers that a Connection header declares to be for the next hop only."""
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(named)
+    values = [value for name, value in headers if name == b"connection"]
+    if not values:
+        return _NONE
+    return frozenset(token.strip().lower() for value in values for token in value.split(b","))
 
 
-def retry_after_s(headers: Headers, now: float) -> float | None:
+def retry_after_s(headers: FirstValues, now: float) -> float | None:
     """Return the seconds that a Retry-After header asks to wait, or None. `now` is seconds since the epoch."""
     value = find(headers, b"retry-after")
     if value is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,6 +15,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+CLIENT = "reconciler.client"
+"""Extension of the scope in which our own server offers a `Client`; other servers do not."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder()
@@ -27,6 +30,19 @@ _LONGEST_MODEL = 255
 
 class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
+
+
+class Client(Protocol):
+    """What the server knows of a request's client beyond ASGI; saves a task and a timer for each request."""
+
+    def whole_body(self) -> bytes | None:
+        """Return the request's body when all of it is here and none was received yet, else None."""
+
+    def when_gone(self, told: Callable[[], None] | None) -> None:
+        """Call `told` once, when the client closes the connection or when it has already; None: not any more."""
+
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer in one piece, its length among the headers. False: nothing was sent, do it by `send`."""
 
 
 async def read_body(receive: Receive, *, limit: int) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 
 from reconciler.gateway.dataplane.inbound import splice_model
@@ -92,12 +90,14 @@ class Outbound:
     def _count(self, raw: msgspec.Raw) -> None:
         if raw is _ABSENT:
             return
-        with contextlib.suppress(*_Malformed):  # usage in another shape is no reason to fail an answer
+        try:
             usage = _usage.decode(raw)
-            came_in = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
-            went_out = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
-            self.input_tokens = self.input_tokens if came_in is None else came_in
-            self.output_tokens = self.output_tokens if went_out is None else went_out
+        except _Malformed:  # usage in another shape is no reason to fail an answer
+            return
+        came_in = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+        went_out = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
+        self.input_tokens = self.input_tokens if came_in is None else came_in
+        self.output_tokens = self.output_tokens if went_out is None else went_out
 
     def events(self, chunk: bytes) -> bytes:
         """Return what of an event stream may be sent on now; a line without its end is held back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -37,12 +36,14 @@ class Runtime:
 
     def __init__(self, backend: RuntimeBackend) -> None:
         self.backend = backend
-        self._in_flight: Counter[int] = Counter()
-        self._in_flight_routes: Counter[str] = Counter()
+        self._in_flight: dict[
+            int, int
+        ] = {}  # no Counters: theirs are slow for what comes and goes all the time
+        self._in_flight_routes: dict[str, int] = {}
 
     def enter(self, revision: int) -> None:
         """Count a request that began on a revision."""
-        self._in_flight[revision] += 1
+        self._in_flight[revision] = self._in_flight.get(revision, 0) + 1
 
     def leave(self, revision: int) -> None:
         """Count it off again."""
@@ -50,7 +51,7 @@ class Runtime:
 
     def enter_route(self, route: str) -> None:
         """Count an attempt under way on a route."""
-        self._in_flight_routes[route] += 1
+        self._in_flight_routes[route] = self._in_flight_routes.get(route, 0) + 1
 
     def leave_route(self, route: str) -> None:
         """Count it off again."""
@@ -79,7 +80,7 @@ class Runtime:
             "open_until": None if until is None else rfc3339(until),
             "cooldowns": health.cooldowns if health is not None else 0,
             "last_failure_class": health.last_failure_class if health is not None else None,
-            "in_flight": self._in_flight_routes[route.name],
+            "in_flight": self._in_flight_routes.get(route.name, 0),
         }
 
     async def sticky_bindings(
@@ -116,9 +117,11 @@ class Runtime:
         return await self.backend.look(namespace, binding, None)
 
 
-def _take(counts: Counter[K], key: K) -> None:
-    counts[key] -= 1
-    if counts[key] <= 0:
+def _take(counts: dict[K, int], key: K) -> None:
+    left = counts[key] - 1
+    if left > 0:
+        counts[key] = left
+    else:
         del counts[key]
 
 

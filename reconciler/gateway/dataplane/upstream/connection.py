@@ -35,6 +35,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        """Serves one answer after another; a connection whose answer did not end well is not used again."""
         self.lost = False
         self.idle_until = 0.0
         """Not used again after this time."""
@@ -50,7 +52,6 @@ class Connection(asyncio.Protocol):
         self.headers: list[Header] = []
         self.complete = False
         self.failure: UpstreamFailed | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._head_done = False
         self._until_eof = False
         self._surplus = False
@@ -99,6 +100,14 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return body
+
+    def whole(self) -> bytes | None:
+        """Return the whole body when it is here already and nothing of it was read yet, else None."""
+        untouched = len(self._chunks) == 1 and self._held == self._body_bytes and not self._paused
+        if not self.complete or self.failure is not None or not untouched:
+            return None
+        self._held = 0
+        return self._chunks.popleft()
 
     @property
     def reusable(self) -> bool:

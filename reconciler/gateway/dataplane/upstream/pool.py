@@ -30,6 +30,15 @@ class Target(NamedTuple):
     tls: bool
 
 
+class Origin(NamedTuple):
+    """An origin's URL, taken apart."""
+
+    target: Target
+    prefix: str
+    """Of every path."""
+    host_line: bytes
+
+
 class PooledUpstream:
     """Keeps `contract.UpstreamClient`. Follows no redirect, knows no proxies and no cookies, speaks HTTP/1.1 only.
 
@@ -49,11 +58,13 @@ class PooledUpstream:
         self._closed = False
 
     async def send(self, request: UpstreamRequest) -> PooledResponse:
-        target, prefix = _parsed(request.origin)
-        head = request_head(request, target, prefix)
+        origin = _parsed(request.origin)
+        target = origin.target
+        head = request_head(request, origin)
         connection = self._kept(target) or await self._connect(target, request.connect_timeout_s)
         self._busy.add(connection)
-        self._start_sweeper()
+        if self._sweeper is None:
+            self._start_sweeper()
         try:
             await connection.exchange(request, head)
         except BaseException:
@@ -180,6 +191,10 @@ class PooledResponse:
         return chunk
 
     async def read(self, limit: int) -> bytes:
+        if self._connection is not None and (whole := self._connection.whole()) is not None:
+            if len(whole) > limit:
+                raise UpstreamFailed("too-large", sent=True)
+            return whole
         parts: list[bytes] = []
         size = 0
         async for chunk in self:
@@ -196,23 +211,28 @@ class PooledResponse:
 
 
 @lru_cache(maxsize=4096)
-def _parsed(origin: str) -> tuple[Target, str]:
-    """Return where an origin's connections go, and its path prefix. Raises ValueError for no http(s) URL."""
+def _parsed(origin: str) -> Origin:
+    """Take an origin apart. Raises ValueError for no http(s) URL."""
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"not an http(s) origin: {origin!r}")
     tls = parts.scheme == "https"
-    return Target(parts.hostname, parts.port or (443 if tls else 80), tls), parts.path.rstrip("/")
+    target = Target(parts.hostname, parts.port or (443 if tls else 80), tls)
+    return Origin(target, parts.path.rstrip("/"), _host_line(target))
 
 
-def request_head(request: UpstreamRequest, target: Target, prefix: str) -> bytes:
-    """Return the request's head. Raises UpstreamFailed when a header could end it early: nothing was sent then."""
+def _host_line(target: Target) -> bytes:
     host = f"[{target.host}]" if ":" in target.host else target.host
     port = "" if target.port == (443 if target.tls else 80) else f":{target.port}"
-    path = (prefix + request.path).encode("ascii", "replace")
+    return f"host: {host}{port}".encode("ascii" if host.isascii() else "idna")
+
+
+def request_head(request: UpstreamRequest, origin: Origin) -> bytes:
+    """Return the request's head. Raises UpstreamFailed when a header could end it early: nothing was sent then."""
+    path = (origin.prefix + request.path).encode("ascii", "replace")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode("ascii", "replace"), path),
-        f"host: {host}{port}".encode("ascii" if host.isascii() else "idna"),
+        origin.host_line,
         b"content-length: %d" % len(request.body),
         *[b"%b: %b" % header for header in request.headers],
         b"\r\n",
