@@ -21,7 +21,7 @@ from bench.stand.contenders import PEERS, Contender, Stand, versions
 from bench.stand.traffic import HOST_KEY, PATH, request_body
 
 CONNECTIONS = 64
-ROUNDS, ROUND_S = 3, 5
+ROUNDS, ROUND_S = 3, 4
 ALONE_ROUNDS, ALONE_S = 5, 2
 _WARM_S = 2
 _SETTLE_S = 0.5

@@ -22,14 +22,15 @@ def gateway(
     *,
     arguments: Sequence[str] = (),
     document: seeding.Document | None = None,
+    keys: int = KEYS,
 ) -> Iterator[Program]:
-    """Run a gateway. `document`: what it serves instead of the bench's routes; its keys are named like theirs."""
+    """Run a gateway. `document`: what it serves instead of the bench's routes, with so many `keys`, named alike."""
     data, log, ready, tokens = folder / "data", folder / "log", folder / "ready", folder / "tokens"
     seeding.seed(
         data,
         document or routes_towards(host_port),
         gateway_keys={"host-key": HOST_KEY},
-        managed_keys={f"team-{number}": consumer_key(number) for number in range(KEYS)},
+        managed_keys={f"team-{number}": consumer_key(number) for number in range(keys)},
     )
     tokens.write_text(f"admin {_TOKEN}\n")
     tokens.chmod(0o600)
