@@ -73,7 +73,7 @@ def store_key_values(folder: Path, *, keys: int = MANY) -> None:
     """Make a gateway's data folder whose database holds the value of every key of the large document."""
     folder.mkdir(parents=True, mode=0o700)
     crypt = Keys(load_master_key(folder / "master.key", create=True))
-    storage = Storage.open(f"sqlite:///{folder}/gateway.db", now=utc_now, check_value=crypt.check_value)
+    storage = Storage.open(f"sqlite:///{folder}/gateway.db", now=utc_now, check_values=crypt.check_values)
     shown = {"version": VERSION, "fingerprint": "f", "created_at": _AT}
     with storage.database.write() as connection:
         sealed = crypt.seal(GATEWAY_KEY, VERSION, UPSTREAM_SECRET)

@@ -23,7 +23,7 @@ def seed(
     """Make the folder and have its gateway serve `document`. Keys are given by name, of version `VERSION`."""
     folder.mkdir(parents=True, mode=0o700)
     keys = Keys(load_master_key(folder / "master.key", create=True))
-    storage = Storage.open(f"sqlite:///{folder}/gateway.db", now=utc_now, check_value=keys.check_value)
+    storage = Storage.open(f"sqlite:///{folder}/gateway.db", now=utc_now, check_values=keys.check_values)
     try:
         _insert(storage, schema.gateway_key_versions, [
             {**_named(name), "sealed": keys.seal(name, VERSION, value)} for name, value in gateway_keys.items()

@@ -21,7 +21,6 @@ from reconciler.gateway.dataplane.app import DataPlane, create_data_plane
 from reconciler.gateway.dataplane.upstream import create_upstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
-from reconciler.gateway.keys import Keys, load_master_key
 from reconciler.gateway.last_revision import LastRevision
 from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
@@ -83,11 +82,11 @@ async def open_gateway(
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     credentials = Credentials(settings.tokens_file)
-    keys = Keys(load_master_key(settings.master_key, create=settings.master_key_file is None))
+    keys = settings.keys()
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
         stack.callback(threads.close)
-        storage = Storage.connect(settings.database, now=now, check_value=keys.check_value)
+        storage = Storage.connect(settings.database, now=now, check_values=keys.check_values)
         stack.callback(storage.close)
         copy = LastRevision(settings.last_revision, keys) if settings.last_revision else None
         revisions = Revisions(storage, keys, threads, copy)
@@ -101,7 +100,7 @@ async def open_gateway(
         stack.push_async_callback(decisions.aclose)
         client = upstream or create_upstream(settings.upstream)
         stack.push_async_callback(client.aclose)
-        tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=now)
+        tokens = SignedProbeTokens(keys.probe_secrets, storage.probe_uses, threads, now=now)
         data_plane = create_data_plane(
             revisions=revisions, runtime=runtime, upstream=client, log=decisions, tokens=tokens, clock=clock
         )

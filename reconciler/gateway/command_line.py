@@ -54,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--master-key-file", type=Path, metavar="FILE", help="32 bytes in base64, mode 0600")
     made.add_argument(
+        "--other-master-key-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a master key that counts beside it, while one replaces the other; may be given again",
+    )
+    made.add_argument(
         "--allowed-endpoints",
         nargs="+",
         default=[],

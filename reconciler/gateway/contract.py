@@ -67,6 +67,9 @@ class RevisionSource(Protocol):
     def hash_key(self, presented: str) -> bytes:
         """Return the keyed hash under which `LoadedRevision.managed_keys` knows a consumer's key."""
 
+    def known_otherwise(self, revision: LoadedRevision, presented: str) -> tuple[str, str] | None:
+        """Return (managed key name, version) of a key that is known by another master key's hash, else None."""
+
     def hash_session(self, managed_key: str, session: str) -> str:
         """Return `routing.sessions.session_digest` under the gateway's own secret."""
 

@@ -6,7 +6,6 @@ makes sure that only what a process with this master key wrote is ever served.
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
 from pathlib import Path
@@ -68,7 +67,7 @@ class LastRevision:
             return None
         signed = stored.removeprefix(_MAGIC)
         signature, content = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._keys.sign_copy(content)):
+        if not self._keys.signed_copy(content, signature):
             log.error("copy of the last revision is damaged, or of another master key: it is not served")
             return None
         try:

@@ -51,11 +51,13 @@ def growing() -> Iterator[None]:
 
     A collection stops every thread; one that has to walk through 10,000 new routes takes tens of milliseconds. What
     exists at the end goes to the oldest generation unseen (freezing and unfreezing moves it there), which is walked
-    through once in millions of requests: these objects end by their reference counts anyway.
+    through once in millions of requests: these objects end by their reference counts anyway. Garbage would stay there
+    too, so what is young at the beginning is collected first: it is little, and takes less than a millisecond.
     """
     with _growth.lock:
         if not _growth.threads:
             _growth.collecting = gc.isenabled()
+            gc.collect(1)
             gc.disable()
         _growth.threads += 1
     try:

@@ -91,6 +91,7 @@ class Replica:
         if not self._storage.database.usable:
             await self._threads.run(self._storage.check)
         await self._revisions.refresh()
+        await self._revisions.renew_hashes()
         await self._revisions.keep()
         await self._revisions.let_go(self._in_flight())
         if self._away:

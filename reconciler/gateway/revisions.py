@@ -43,6 +43,9 @@ class Revisions:
         self._failed: dict[int, str] = {}
         self._prepared: dict[str, Configuration] = {}
         self._retired: list[LoadedRevision] = []
+        self._moves: dict[bytes, bytes] = {}
+        """Hashes to be stored anew: that of another master key -> that of the one in use."""
+        self._moved: set[bytes] = set()
 
     def staged(self, revision: int) -> LoadedRevision | None:
         """Return a staged or the active revision when this process has loaded it."""
@@ -50,6 +53,25 @@ class Revisions:
         if active is not None and active.info.revision == revision:
             return active
         return self._staged.get(revision)
+
+    def known_otherwise(self, revision: LoadedRevision, presented: str) -> tuple[str, str] | None:
+        """Return (managed key name, version) of a key hashed under another master key; its hash will be renewed."""
+        for other in self._keys.other_hashes(presented):
+            if (use := revision.managed_keys.get(other)) is not None:
+                if other not in self._moved:
+                    self._moves[other] = self._keys.hash_key(presented)
+                return use
+        return None
+
+    async def renew_hashes(self) -> None:
+        """Store the hashes of keys that were used under another master key anew. Raises StorageUnavailable."""
+        if self._moves:
+            moves = dict(self._moves)
+            await self._threads.run(self._storage.key_versions.rehash, moves)
+            self._moved |= moves.keys()
+            self._moves = {old: new for old, new in self._moves.items() if old not in moves}
+            self._copied = None
+            log.info("managed keys hashed anew", extra={"keys": len(moves)})
 
     def expect(self, prepared: Prepared) -> None:
         """Remember what was parsed to be staged, so that loading it need not parse again."""

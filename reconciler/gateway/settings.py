@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from reconciler.gateway.command_line import DATABASE_VARIABLE, REDIS_VARIABLE
 from reconciler.gateway.endpoints import EndpointPolicy
-from reconciler.gateway.keys import read_private
+from reconciler.gateway.keys import Keys, load_master_key, read_private
 from reconciler.gateway.storage.changes import POLL_S
 
 
@@ -25,6 +26,8 @@ class Settings:
     """None: SQLite in the data folder. May hold a password."""
     master_key_file: Path | None = None
     """None: `master.key` in the data folder, made at the first start. Replicas of one database share one key."""
+    other_master_key_files: Sequence[Path] = ()
+    """Master keys that still, or already, count while another one is in use."""
     redis_url: str | None = field(default=None, repr=False)
     """Runtime state shared by many processes; None: in this process' memory. May hold a password."""
     upstream: str = "pool"
@@ -41,7 +44,15 @@ class Settings:
     @property
     def database(self) -> str:
         """URL of the database in use."""
-        return self.database_url or f"sqlite:///{self.data.absolute() / 'gateway.db'}"
+        return self.database_url or _own_database(self.data)
+
+    def keys(self) -> Keys:
+        """Return the keyed operations; the master key is made when it is to be in the data folder.
+
+        Raises UnusableKeyFile.
+        """
+        own = load_master_key(self.master_key, create=self.master_key_file is None)
+        return Keys(own, *(load_master_key(file, create=False) for file in self.other_master_key_files))
 
     @property
     def last_revision(self) -> Path | None:
@@ -74,12 +85,22 @@ def settings_of(options: argparse.Namespace) -> Settings:
         redis_url=_secret_url(options.redis_url_file, REDIS_VARIABLE),
         upstream=options.upstream,
         master_key_file=options.master_key_file,
+        other_master_key_files=tuple(options.other_master_key_file),
         policy=EndpointPolicy.parse(options.allowed_endpoints),
         replica=options.replica,
         worker=options.worker,
         keep_logs_for=timedelta(days=options.keep_logs_days),
         keep_log_rows=options.keep_log_rows,
     )
+
+
+def database_url(data: Path, file: Path | None) -> str:
+    """Return the URL of the database that a gateway with these options uses. Raises UnusableKeyFile."""
+    return _secret_url(file, DATABASE_VARIABLE) or _own_database(data)
+
+
+def _own_database(data: Path) -> str:
+    return f"sqlite:///{data.absolute() / 'gateway.db'}"
 
 
 def _secret_url(file: Path | None, variable: str) -> str | None:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -50,10 +51,10 @@ _decoder = msgspec.json.Decoder(Grant)
 
 
 class SignedProbeTokens:
-    """Keeps `contract.ProbeTokens`, and mints."""
+    """Keeps `contract.ProbeTokens`, and mints. The first of `signers` signs, all of them count."""
 
-    def __init__(self, secret: bytes, uses: ProbeUseStore, threads: Threads, *, now: Now) -> None:
-        self._secret = secret
+    def __init__(self, signers: Sequence[bytes], uses: ProbeUseStore, threads: Threads, *, now: Now) -> None:
+        self._signers = signers
         self._uses = uses
         self._threads = threads
         self._now = now
@@ -80,7 +81,7 @@ class SignedProbeTokens:
                 cooldown=grant.cooldown_seconds,
             )
         )
-        token = f"{_PREFIX}.{_armour(payload)}.{_armour(self._sign(payload))}"
+        token = f"{_PREFIX}.{_armour(payload)}.{_armour(_sign(self._signers[0], payload))}"
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Invalid("token-too-large", "the token names too many routes to travel in a header")
         return token, ends
@@ -121,15 +122,16 @@ class SignedProbeTokens:
             raise ProbeDenied("malformed") from error
         if prefix != _PREFIX or not payload:
             raise ProbeDenied("malformed")
-        if not hmac.compare_digest(signature, self._sign(payload)):
+        if not any(hmac.compare_digest(signature, _sign(secret, payload)) for secret in self._signers):
             raise ProbeDenied("forged")
         grant = _decoder.decode(payload)  # signed by us: it is what `mint` wrote
         if self._now().timestamp() >= grant.ends:
             raise ProbeDenied("expired")
         return grant
 
-    def _sign(self, payload: bytes) -> bytes:
-        return hmac.digest(self._secret, payload, "sha256")
+
+def _sign(secret: bytes, payload: bytes) -> bytes:
+    return hmac.digest(secret, payload, "sha256")
 
 
 def new_token_id() -> str:

@@ -50,7 +50,7 @@ def test_purposes_do_not_share_keys() -> None:
     derived = {
         KEYS.hash_key("x").hex(),
         KEYS.check_value,
-        KEYS.probe_secret.hex(),
+        KEYS.probe_secrets[0].hex(),
         KEYS.hash_session("x", "x"),
     }
     assert len(derived) == 4

@@ -164,7 +164,7 @@ def stranger(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[Stor
     if request.param == "another":
         with open_storage(postgres_url, Clock()):
             pass
-    storage = Storage.connect(postgres_url, now=Clock(), check_value=Keys(MASTER).check_value)
+    storage = Storage.connect(postgres_url, now=Clock(), check_values=Keys(MASTER).check_values)
     storage.instance = KEPT.instance
     yield storage
     storage.close()

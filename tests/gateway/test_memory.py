@@ -20,8 +20,8 @@ def _collections_of(generation: int) -> int:
 
 
 def test_nothing_is_collected_while_much_is_made() -> None:
-    before = [_collections_of(generation) for generation in range(3)]
     with growing():
+        before = [_collections_of(generation) for generation in range(3)]
         kept = [[number] for number in range(200_000)]
         during = [_collections_of(generation) for generation in range(3)]
     assert (during, len(kept)) == (before, 200_000)
@@ -33,12 +33,22 @@ def test_what_was_made_is_out_of_the_way_of_the_next_collections() -> None:
     assert any(kept is one for one in gc.get_objects(generation=2))
 
 
+def _circle() -> weakref.ref[Kept]:
+    """Make garbage that only a collection ends, and watch it."""
+    circle = Kept()
+    circle.itself = circle  # type: ignore[attr-defined]
+    return weakref.ref(circle)
+
+
+def test_garbage_made_before_is_not_carried_along() -> None:
+    watched = _circle()
+    with growing():
+        assert watched() is None
+
+
 def test_garbage_made_meanwhile_is_collected_some_day() -> None:
     with growing():
-        circle = Kept()
-        circle.itself = circle  # type: ignore[attr-defined]
-        watched = weakref.ref(circle)
-        del circle
+        watched = _circle()
     gc.collect()
     assert watched() is None
 

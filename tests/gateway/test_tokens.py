@@ -27,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 async def tokens(tmp_path: Path) -> AsyncIterator[SignedProbeTokens]:
     clock, threads = Clock(), Threads(threads=4)
     with open_storage(f"sqlite:///{tmp_path}/gateway.db", clock) as storage:
-        yield SignedProbeTokens(b"s" * 32, storage.probe_uses, threads, now=clock)
+        yield SignedProbeTokens([b"s" * 32], storage.probe_uses, threads, now=clock)
     threads.close()
 
 
@@ -58,7 +58,7 @@ async def test_every_altered_character_makes_it_void(tokens: SignedProbeTokens) 
 
 
 async def test_token_of_another_secret_is_forged(tokens: SignedProbeTokens, tmp_path: Path) -> None:
-    stranger = SignedProbeTokens(b"t" * 32, tokens._uses, tokens._threads, now=tokens._now)
+    stranger = SignedProbeTokens([b"t" * 32], tokens._uses, tokens._threads, now=tokens._now)
     token, _ = stranger.mint(GRANT, requests=1, lifetime=MINUTE)
     assert await _denied(tokens, token) == "forged"
 
@@ -92,7 +92,7 @@ async def test_storage_that_is_away_denies(
 
 @given(st.text(max_size=200) | st.from_regex(r"rp1\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}"))
 def test_no_text_crashes_redeeming(text: str) -> None:
-    tokens = SignedProbeTokens(b"s" * 32, None, None, now=Clock())  # type: ignore[arg-type]
+    tokens = SignedProbeTokens([b"s" * 32], None, None, now=Clock())  # type: ignore[arg-type]
     with pytest.raises(ProbeDenied, match=r"malformed|forged"):
         tokens._verified(text)
 

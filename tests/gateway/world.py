@@ -145,11 +145,11 @@ async def control_plane(
     clock = clock or Clock()
     keys, threads = Keys(MASTER), Threads(threads=2)
     storage = await threads.run(
-        Storage.open, url or f"sqlite:///{folder}/gateway.db", now=clock, check_value=keys.check_value
+        Storage.open, url or f"sqlite:///{folder}/gateway.db", now=clock, check_values=keys.check_values
     )
     revisions = Revisions(storage, keys, threads)
     await revisions.refresh()
-    tokens = SignedProbeTokens(keys.probe_secret, storage.probe_uses, threads, now=clock)
+    tokens = SignedProbeTokens(keys.probe_secrets, storage.probe_uses, threads, now=clock)
     runtime = Runtime(MemoryBackend(clock=lambda: clock().timestamp()))
     replica = Replica(
         "replica-1", storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight

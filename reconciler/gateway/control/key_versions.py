@@ -40,6 +40,7 @@ async def put_managed_key(context: Context, call: Call) -> Answer:
         call.name,
         body.version,
         hashed=context.keys.hash_key(value),
+        other_hashes=context.keys.other_hashes(value),
         fingerprint=context.keys.fingerprint(value),
         fence=call.fence,
     )

@@ -37,7 +37,8 @@ async def identify(headers: FirstValues, revisions: RevisionSource, tokens: Prob
         raise Problem(
             401, "missing_api_key", "No API key: send it as `Authorization: Bearer KEY` or `x-api-key`"
         )
-    name, version = active.managed_keys.get(revisions.hash_key(presented), ("", ""))
+    known = active.managed_keys.get(revisions.hash_key(presented))
+    name, version = known or revisions.known_otherwise(active, presented) or ("", "")
     key = active.configuration.index.keys.get(name)
     if key is None or version not in key.versions:
         raise Problem(401, "invalid_api_key", "This API key is not known")

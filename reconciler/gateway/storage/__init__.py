@@ -6,6 +6,7 @@ SQLite for one machine, PostgreSQL for many. Everything blocks (call it from a w
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import inspect, select
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 
+_MASTER_KEY = "master_key_check"
+
+
 class ForeignMasterKey(Exception):
     """The database's secrets were made with another master key: no stored key would ever match or open."""
 
@@ -46,7 +50,8 @@ class Storage:
     """All stores of one database."""
 
     database: Database
-    check_value: str = field(repr=False)
+    check_values: Sequence[str] = field(repr=False)
+    """Of the master keys at hand, the one in use first."""
     revisions: RevisionStore
     key_versions: KeyVersionStore
     replicas: ReplicaStore
@@ -56,9 +61,9 @@ class Storage:
     """Stable id of this control plane, the same for all replicas; empty until it is known."""
 
     @staticmethod
-    def open(url: str, *, now: Now, check_value: str) -> Storage:
+    def open(url: str, *, now: Now, check_values: Sequence[str]) -> Storage:
         """Connect and `check`. Raises what `check` raises."""
-        storage = Storage.connect(url, now=now, check_value=check_value)
+        storage = Storage.connect(url, now=now, check_values=check_values)
         try:
             storage.check()
         except BaseException:
@@ -67,13 +72,13 @@ class Storage:
         return storage
 
     @staticmethod
-    def connect(url: str, *, now: Now, check_value: str) -> Storage:
+    def connect(url: str, *, now: Now, check_values: Sequence[str]) -> Storage:
         """Return stores that raise StorageUnavailable until `check` has found the database to be ours."""
         database = Database(url)
         database.usable = False
         return Storage(
             database,
-            check_value,
+            check_values,
             RevisionStore(database, now),
             KeyVersionStore(database, now),
             ReplicaStore(database, now),
@@ -85,8 +90,8 @@ class Storage:
         """Migrate, found an empty control plane where there is none, and let the stores be used.
 
         When `instance` is known already, nothing is founded: the database must hold that very control plane.
-        Raises StorageUnavailable, ForeignSchema, ForeignDatabase, ForeignMasterKey when `check_value` is not the one of
-        the first start.
+        Raises StorageUnavailable, ForeignSchema, ForeignDatabase, ForeignMasterKey when the database was made with none
+        of the master keys.
         """
         database = Database(self.database.url)
         try:
@@ -94,13 +99,20 @@ class Storage:
                 _require_instance(database, self.instance)
             migrate(database)
             instance = _fact(database, "instance", str(uuid.uuid4()))
-            if _fact(database, "master_key_check", self.check_value) != self.check_value:
+            if _fact(database, _MASTER_KEY, self.check_values[0]) not in self.check_values:
                 raise ForeignMasterKey("the master key is not the one that this database was made with")
             RevisionStore(database, self.revisions.now).found()
         finally:
             database.close()
         self.instance = instance
         self.database.usable = True
+
+    def master_key_changed(self) -> None:
+        """From now on the master key in use is the one that a start without any other needs."""
+        table = schema.facts
+        with self.database.write() as connection:
+            mine = table.update().where(table.c.name == _MASTER_KEY)
+            connection.execute(mine.values(value=self.check_values[0]))
 
     def check_fence(self, fence: Fence | None) -> None:
         """Check, and remember, the fence of a write that storage itself takes no part in. Raises Clash."""

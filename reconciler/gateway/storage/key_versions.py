@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +62,18 @@ class KeyVersionStore:
             return self._insert(connection, table, name, version, fingerprint, {"sealed": sealed}), True
 
     def put_managed_key(
-        self, name: str, version: str, *, hashed: bytes, fingerprint: str, fence: Fence | None
+        self,
+        name: str,
+        version: str,
+        *,
+        hashed: bytes,
+        other_hashes: Sequence[bytes] = (),
+        fingerprint: str,
+        fence: Fence | None,
     ) -> tuple[KeyRow, bool]:
         """Store a keyed hash; return its row and whether it is new.
+
+        `other_hashes` are the value's under other master keys: one that is stored gives way to `hashed`.
 
         Raises Clash (`value-differs`, `value-in-use` when another key or version has this value, `stale-fence`).
         """
@@ -72,14 +81,46 @@ class KeyVersionStore:
         with self.database.write() as connection:
             check_fence(connection, fence)
             if stored := _find(connection, table, name, version):
-                if stored.hash != hashed:
+                if stored.hash not in (hashed, *other_hashes):
                     raise _differs("managed key", name, version)
+                _rehash(connection, {bytes(stored.hash): hashed})
                 return _row(stored), False
-            if connection.scalar(select(table.c.name).where(table.c.hash == hashed)) is not None:
+            same = table.c.hash.in_([hashed, *other_hashes])
+            if connection.scalar(select(table.c.name).where(same)) is not None:
                 raise Clash(
                     "value-in-use", "another managed key or version has this value: use a value of its own"
                 )
             return self._insert(connection, table, name, version, fingerprint, {"hash": hashed}), True
+
+    def rehash(self, moves: Mapping[bytes, bytes]) -> None:
+        """Put new hashes in the place of old ones; an old one that is not stored any more is fine."""
+        with self.database.write() as connection:
+            _rehash(connection, moves)
+
+    def reseal(self, again: Callable[[str, str, bytes], bytes | None]) -> int:
+        """Put what `again` makes of each gateway key's (name, version, seal) in its place; return how many it made.
+
+        `again` returns None for a seal that is to stay.
+        """
+        table = schema.gateway_key_versions
+        with self.database.write() as connection:
+            rows = connection.execute(select(table.c.name, table.c.version, table.c.sealed)).all()
+            made = [(row.name, row.version, again(row.name, row.version, bytes(row.sealed))) for row in rows]
+            fresh = [(name, version, sealed) for name, version, sealed in made if sealed is not None]
+            for name, version, sealed in fresh:
+                its = (table.c.name == name) & (table.c.version == version)
+                connection.execute(table.update().where(its).values(sealed=sealed))
+        return len(fresh)
+
+    def hashed_otherwise(self, key_id: bytes) -> tuple[KeyVersion, ...]:
+        """Return the managed keys' values whose hashes do not begin with a master key's id, in order."""
+        table = schema.managed_key_versions
+        query = select(table.c.name, table.c.version, table.c.hash).order_by(table.c.name, table.c.version)
+        with self.database.read() as connection:
+            rows = connection.execute(query)
+            return tuple(
+                (name, version) for name, version, hashed in rows if not bytes(hashed).startswith(key_id)
+            )
 
     def delete(self, kind: str, name: str, version: str, *, fence: Fence | None) -> None:
         """Forget a value of a `gateway` or `managed` key; an absent one is fine.
@@ -138,6 +179,13 @@ class KeyVersionStore:
         row = KeyRow(name, version, fingerprint, rfc3339(self.now()))
         connection.execute(table.insert().values(**row.as_json(), **secret))
         return row
+
+
+def _rehash(connection: Connection, moves: Mapping[bytes, bytes]) -> None:
+    table = schema.managed_key_versions
+    for old, new in moves.items():
+        if old != new:
+            connection.execute(table.update().where(table.c.hash == old).values(hash=new))
 
 
 def _find(connection: Connection, table: Table, name: str, version: str) -> Row[*tuple[Any, ...]] | None:

@@ -29,6 +29,8 @@ KEPT_DOCUMENTS = 100
 
 _t = schema.revisions.c
 _INFO = (_t.revision, _t.base, _t.state, _t.digest, _t.comment, _t.created_at, _t.promoted_at, _t.expires_at)
+_LIVE = select(*_INFO).where(_t.state.in_(("active", "staged"))).order_by(_t.state, _t.revision)
+"""Made once: it is asked several times a second, and each statement leaves circles for the garbage collector."""
 _LISTED = 20
 """Missing key values that a refusal names."""
 
@@ -164,8 +166,7 @@ class RevisionStore:
             connection.execute(update(schema.revisions).where(old).values(document=None, key_uses=None))
 
     def _live(self, connection: Connection) -> tuple[RevisionInfo, ...]:
-        query = select(*_INFO).where(_t.state.in_(("active", "staged"))).order_by(_t.state, _t.revision)
-        rows = (_info(row) for row in connection.execute(query))
+        rows = (_info(row) for row in connection.execute(_LIVE))
         return tuple(info for info in rows if not self._expired(info))
 
     def _expired(self, info: RevisionInfo) -> bool:

@@ -119,6 +119,9 @@ class Revisions:
     def hash_key(self, presented: str) -> bytes:
         return _hash(presented)
 
+    def known_otherwise(self, revision: LoadedRevision, presented: str) -> None:
+        return None
+
     def hash_session(self, managed_key: str, session: str) -> str:
         return sessions.session_digest(_SECRET, managed_key, session)
 

@@ -12,7 +12,7 @@ from tests.gateway.world import MASTER, Clock
 
 @contextlib.contextmanager
 def open_storage(url: str, clock: Clock) -> Iterator[Storage]:
-    storage = Storage.open(url, now=clock, check_value=Keys(MASTER).check_value)
+    storage = Storage.open(url, now=clock, check_values=Keys(MASTER).check_values)
     try:
         yield storage
     finally:

@@ -57,13 +57,13 @@ def test_another_master_key_is_refused(url: str) -> None:
     with open_storage(url, Clock()):
         pass
     with pytest.raises(ForeignMasterKey):
-        Storage.open(url, now=Clock(), check_value=Keys(b"x" * 32).check_value)
+        Storage.open(url, now=Clock(), check_values=Keys(b"x" * 32).check_values)
 
 
 def test_unreachable_database_is_unavailable_and_its_password_unsaid(tmp_path: Path) -> None:
     for url in (f"postgresql://u:{CANARY}@127.0.0.1:1/x", f"sqlite:///{tmp_path}/no/such/folder/x.db"):
         with pytest.raises(StorageUnavailable) as refusal:
-            Storage.open(url, now=Clock(), check_value="")
+            Storage.open(url, now=Clock(), check_values=[""])
         assert CANARY not in str(refusal.value)
 
 
