@@ -98,7 +98,7 @@ async def open_gateway(
         stack.push_async_callback(_leave, replica)
         decisions = BatchedLog(storage.logs)
         stack.push_async_callback(decisions.aclose)
-        client = upstream or create_upstream(settings.upstream)
+        client = upstream or create_upstream(settings.upstream, addresses=settings.addresses)
         stack.push_async_callback(client.aclose)
         tokens = SignedProbeTokens(keys.probe_secrets, storage.probe_uses, threads, now=now)
         data_plane = create_data_plane(

@@ -68,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SCHEME://HOST[:PORT]",
         help="hosts may be only there",
     )
+    made.add_argument(
+        "--allowed-networks",
+        nargs="+",
+        default=[],
+        metavar="CIDR",
+        help="connections to hosts go only there; looked at for every connection (all but link-local)",
+    )
     made.add_argument("--replica", default="", metavar="NAME", help="name of this process among the replicas")
     made.add_argument("--keep-logs-days", type=float, default=30.0, metavar="N")
     made.add_argument("--keep-log-rows", type=int, default=5_000_000, metavar="N", help="of each log")

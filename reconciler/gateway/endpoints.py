@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from reconciler.routing.config import ShadowHost
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 
@@ -74,6 +76,39 @@ class EndpointPolicy:
             return not _link_local(host)
         port = _DEFAULT_PORTS[scheme] if port is None else port
         return any(pattern.matches(scheme, host, port) for pattern in self.patterns)
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """Which addresses connections may really go to, whatever a name resolved to when a revision was staged.
+
+    Without networks every address will do but the link-local ones.
+    """
+
+    networks: Sequence[Network] = ()
+
+    @staticmethod
+    def parse(networks: Iterable[str]) -> AddressPolicy:
+        """Take networks like `10.0.0.0/8`. Raises InvalidPattern."""
+        return AddressPolicy(tuple(map(_network, networks)))
+
+    def allows(self, address: str) -> bool:
+        """True when a connection to this IP address may be used; False for what is no address."""
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+        if not self.networks:
+            return not _link_local(str(parsed))
+        return any(parsed in network for network in self.networks)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise InvalidPattern(f"{text!r} is not a network like 10.0.0.0/8 or fd00::/8") from error
 
 
 def _link_local(host: str) -> bool:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.gateway.command_line import DATABASE_VARIABLE, REDIS_VARIABLE
-from reconciler.gateway.endpoints import EndpointPolicy
+from reconciler.gateway.endpoints import AddressPolicy, EndpointPolicy
 from reconciler.gateway.keys import Keys, load_master_key, read_private
 from reconciler.gateway.storage.changes import POLL_S
 
@@ -33,6 +33,8 @@ class Settings:
     upstream: str = "pool"
     """Client towards the hosts: a name in `dataplane.upstream.UPSTREAMS`."""
     policy: EndpointPolicy = field(default_factory=EndpointPolicy)
+    addresses: AddressPolicy = field(default_factory=AddressPolicy)
+    """Where connections towards hosts may really go."""
     replica: str = ""
     """Name of this process among the replicas; empty: host name and process id."""
     worker: int | None = None
@@ -87,6 +89,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         master_key_file=options.master_key_file,
         other_master_key_files=tuple(options.other_master_key_file),
         policy=EndpointPolicy.parse(options.allowed_endpoints),
+        addresses=AddressPolicy.parse(options.allowed_networks),
         replica=options.replica,
         worker=options.worker,
         keep_logs_for=timedelta(days=options.keep_logs_days),

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.gateway.endpoints import EndpointPolicy, InvalidPattern
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+from reconciler.gateway.dataplane.upstream import UPSTREAMS, create_upstream
+from reconciler.gateway.endpoints import AddressPolicy, EndpointPolicy, InvalidPattern
+from tests.gateway.raw_host import Visit, raw_host
 from tests.gateway.world import ControlPlane, control_plane, document
 
 ANY = EndpointPolicy()
@@ -141,3 +144,68 @@ async def test_revision_that_names_another_endpoint_is_refused_without_quoting_i
 async def test_one_object_cannot_smuggle_an_endpoint_in(guarded: ControlPlane) -> None:
     host = {"driver": "sub2api", "data_endpoint": "http://169.254.169.254"}
     await guarded.refused(422, "invalid-configuration", "PUT", "/shadow-hosts/inside", host)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "", "name"],
+)
+def test_connections_never_go_to_metadata_services_unless_named(address: str) -> None:
+    assert not AddressPolicy().allows(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.1.2.3", False), ("fd00::5", True), ("::1", False)],
+)
+def test_connections_go_to_allowed_networks_only(address: str, allowed: bool) -> None:
+    assert AddressPolicy.parse(["10.0.0.0/8", "fd00::/8"]).allows(address) is allowed
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "everything", "", "10.0.0.0/33"])
+def test_networks_that_are_none_are_refused(network: str) -> None:
+    with pytest.raises(InvalidPattern):
+        AddressPolicy.parse([network])
+
+
+@pytest.mark.parametrize("name", sorted(UPSTREAMS))
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_name_that_leads_elsewhere_is_refused_before_a_byte_is_sent(name: str, host: str) -> None:
+    """What a name resolves to is the connection's own, so a name that changes after staging gains nothing."""
+
+    async def answer(visit: Visit) -> None:
+        if request := await visit.request():
+            heard.append(request)
+            await visit.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    heard: list[bytes] = []
+    async with raw_host(answer) as somewhere:
+        request = UpstreamRequest(f"http://{host}:{somewhere.port}", "/v1/x", [], b"canary-body")
+        elsewhere = create_upstream(name, addresses=AddressPolicy.parse(["10.0.0.0/8"]))
+        with pytest.raises(UpstreamFailed) as failure:
+            await elsewhere.send(request)
+        await elsewhere.aclose()
+        assert (failure.value.kind, failure.value.sent, heard) == ("refused", False, [])
+        here = create_upstream(name, addresses=AddressPolicy.parse(["127.0.0.0/8"]))
+        response = await here.send(request)
+        assert (response.status, await response.read(10)) == (200, b"{}")
+        await response.aclose()
+        await here.aclose()
+
+
+@pytest.mark.parametrize("name", sorted(UPSTREAMS))
+async def test_redirects_of_a_host_are_not_followed(name: str) -> None:
+    async def redirect(visit: Visit) -> None:
+        if await visit.request():
+            where = f"http://127.0.0.1:{elsewhere.port}/".encode()
+            await visit.say(b"HTTP/1.1 307 Away\r\nlocation: %s\r\ncontent-length: 0\r\n\r\n" % where)
+
+    async def answer(visit: Visit) -> None:
+        await visit.request()
+
+    async with raw_host(answer) as elsewhere, raw_host(redirect) as host:
+        client = create_upstream(name)
+        response = await client.send(UpstreamRequest(host.origin, "/v1/x", [], b""))
+        assert (response.status, elsewhere.visits) == (307, [])
+        await response.aclose()
+        await client.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from pathlib import Path
 
@@ -105,3 +106,21 @@ def test_tokens_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(UnusableKeyFile, match="chmod 600"):
         Credentials(path)
+
+
+@pytest.mark.parametrize("presented", [ADMIN, VIEWER, ADMIN[:-1] + "x", "x", ""])
+def test_every_token_is_compared_whole_whatever_was_presented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, presented: str
+) -> None:
+    """Neither how many tokens there are before the right one, nor how much of one is right, changes the work done."""
+    compared: list[tuple[int, int]] = []
+    plain = hmac.compare_digest
+
+    def compare(known: bytes, digest: bytes) -> bool:
+        compared.append((len(known), len(digest)))
+        return plain(known, digest)
+
+    credentials = Credentials(write_tokens(tmp_path / "tokens"))
+    monkeypatch.setattr("reconciler.gateway.control.auth.hmac.compare_digest", compare)
+    credentials.role(presented)
+    assert compared == [(32, 32), (32, 32)]

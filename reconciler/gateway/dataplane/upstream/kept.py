@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+from reconciler.gateway.endpoints import AddressPolicy
 
 HEADER_CAP = 64 * 1024
 _SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -22,8 +26,15 @@ _IN_ONE_PIECE = 256 * 1024
 class AiohttpUpstream:
     """Keeps `contract.UpstreamClient`. Follows no redirect, ignores proxy variables, keeps no cookies."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        addresses: AddressPolicy | None = None,
+        keep_alive_s: float = 60.0,
+    ) -> None:
         self._tls = tls
+        self._addresses = addresses or AddressPolicy()
         self._keep_alive_s = keep_alive_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -32,7 +43,10 @@ class AiohttpUpstream:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=self._keep_alive_s, ssl=self._tls if self._tls else True
+                    limit=0,
+                    keepalive_timeout=self._keep_alive_s,
+                    ssl=self._tls if self._tls else True,
+                    resolver=_AllowedOnly(self._addresses),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -45,12 +59,15 @@ class AiohttpUpstream:
         return self._session
 
     async def send(self, request: UpstreamRequest) -> AiohttpResponse:
+        url = URL(request.origin + request.path, encoded=True)
+        if is_ip_address(url.host) and not self._addresses.allows(url.host or ""):
+            raise UpstreamFailed("refused", sent=False)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout_s)
         with _translated():
             async with asyncio.timeout(request.first_byte_timeout_s + request.connect_timeout_s):
                 response = await self._opened().request(
                     request.method,
-                    URL(request.origin + request.path, encoded=True),
+                    url,
                     data=_payload(request.body),
                     headers=[
                         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers
@@ -64,6 +81,32 @@ class AiohttpUpstream:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def is_ip_address(host: str | None) -> bool:
+    """True for a literal address, which aiohttp resolves nothing for."""
+    try:
+        ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+class _AllowedOnly(aiohttp.ThreadedResolver):
+    """Leaves out of what a name resolves to the addresses that the operator does not allow."""
+
+    def __init__(self, addresses: AddressPolicy) -> None:
+        super().__init__()
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        allowed = [each for each in found if self._addresses.allows(each["host"])]
+        if not allowed:
+            raise OSError(f"{host} has no address that the operator allows")
+        return allowed
 
 
 class AiohttpResponse:

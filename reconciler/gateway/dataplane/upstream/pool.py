@@ -15,11 +15,16 @@ from urllib.parse import urlsplit
 
 from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
 from reconciler.gateway.dataplane.upstream.connection import Connection, Header
+from reconciler.gateway.endpoints import AddressPolicy
 
 SWEEP_S = 0.1
 """How late a time-out may strike."""
 _KEEP_ALIVE_MARGIN_S = 1.0
 """A connection is given up this long before the host said it would close it."""
+
+
+ANY_ADDRESS = AddressPolicy()
+"""All but the link-local ones."""
 
 
 class Target(NamedTuple):
@@ -47,9 +52,15 @@ class PooledUpstream:
     """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, keep_alive_s: float = 60.0, most_idle: int = 256
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        addresses: AddressPolicy = ANY_ADDRESS,
+        keep_alive_s: float = 60.0,
+        most_idle: int = 256,
     ) -> None:
         self._tls = tls
+        self._addresses = addresses
         self._keep_alive_s = keep_alive_s
         self._most_idle = most_idle
         self._idle: dict[Target, list[Connection]] = defaultdict(list)
@@ -88,7 +99,7 @@ class PooledUpstream:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     lambda: Connection(loop, self._lost),
                     target.host,
                     target.port,
@@ -98,8 +109,8 @@ class PooledUpstream:
             raise UpstreamFailed("connect-timeout", sent=False) from error
         except (OSError, UnicodeError) as error:
             raise UpstreamFailed("refused", sent=False) from error
-        if self._closed:
-            connection.drop()
+        if self._closed or not self._addresses.allows(transport.get_extra_info("peername", ("",))[0]):
+            connection.drop()  # the name led elsewhere than the operator allows: nothing was sent
             raise UpstreamFailed("refused", sent=False)
         return connection
 
