@@ -237,3 +237,26 @@ async def test_a_password_is_used_and_never_shown(
 def test_an_unusable_url_is_an_error_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="Redis URL"):
         RedisBackend(url)
+
+
+async def test_connection_lost_while_it_comes_up_is_made_again(redis_url: str) -> None:
+    """A connection that broke in its first moments was taken for up: the process then decided alone for ever."""
+    async with replicas(redis_url, Clock(), count=1) as (backend,):
+        link, came_up, times = backend._link, backend._came_up, 0
+
+        async def comes_up_and_breaks_once() -> None:
+            nonlocal times
+            times += 1
+            await came_up()
+            if times == 1:
+                assert link._wire is not None
+                link._wire.abort()
+
+        link._on_up = comes_up_and_breaks_once
+        assert link._wire is not None
+        link._wire.abort()
+
+        async def shared_again() -> bool:
+            return times > 1 and not backend.degraded
+
+        await until(shared_again)

@@ -210,8 +210,9 @@ class RedisLink:
                 await self._connect()
             except RedisGone:
                 continue
-            log.warning("runtime: Redis at %s answers again", self.shown)
-            break
+            if self.up:  # it may have been lost again while it came up, when nobody else may reconnect
+                log.warning("runtime: Redis at %s answers again", self.shown)
+                break
         self._connecting = None
 
     async def aclose(self) -> None:
