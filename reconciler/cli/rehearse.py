@@ -13,13 +13,18 @@ import click
 from reconciler.cli.apply import show_report
 from reconciler.cli.options import open_store, output_option, paths_argument, read_manifests
 from reconciler.cli.progress import Terminal
+from reconciler.cli.recording import KEY_NAME
+from reconciler.cli.report import ReportFiles, report_options
 from reconciler.cli.stack import Stopping, started
 from reconciler.embedded.stack import Part, Stack, StackSpec
 from reconciler.engine.apply import ApplyOptions, Report, apply
 from reconciler.engine.secret_values import SecretReader
 from reconciler.engine.workspace import Options, open_workspace, the_control_plane
+from reconciler.errors import InvalidInput
 from reconciler.manifest import ManifestSet, ProviderAccount, ShadowHost, ValueFrom
 from reconciler.proof.drills import DRILLS
+from reconciler.proof.evidence.keys import make_key, public_path
+from reconciler.proof.evidence.writer import EvidenceSettings
 
 GATEWAY, UPSTREAM = "gateway", "upstream"
 HOST_SETTINGS = {"usage_delay_s": 0.02, "membership_delay_s": 0.0, "ops_delay_s": 0.02}
@@ -30,8 +35,24 @@ HOST_SETTINGS = {"usage_delay_s": 0.02, "membership_delay_s": 0.0, "ops_delay_s"
 @paths_argument
 @output_option("text", "json")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
+@click.option("--evidence", "folder", metavar="DIR", help="Write signed evidence there; by default none is.")
+@click.option(
+    "--evidence-key",
+    metavar="FILE",
+    help="Ed25519 key that signs it (PEM, PKCS 8); by default one for this rehearsal alone, its public part in DIR.",
+)
+@report_options
 @click.pass_context
-def rehearse(context: click.Context, *, paths: tuple[str, ...], output: str, quiet: bool) -> None:
+def rehearse(
+    context: click.Context,
+    *,
+    paths: tuple[str, ...],
+    output: str,
+    quiet: bool,
+    folder: str | None,
+    evidence_key: str | None,
+    reports: ReportFiles,
+) -> None:
     """Apply the manifests to embedded planes, prove every path, run every drill, and throw it all away.
 
     Every endpoint is replaced by an embedded one and every secret by a made-up one: no valueFrom is resolved and
@@ -40,14 +61,16 @@ def rehearse(context: click.Context, *, paths: tuple[str, ...], output: str, qui
     \b
     Examples:
       reconcile rehearse manifests
-      reconcile rehearse manifests -o json > rehearsal.json
+      reconcile rehearse manifests --junit rehearsal.xml --html rehearsal.html
+      reconcile rehearse manifests --evidence rehearsal
+      reconcile evidence verify rehearsal/*.json --key rehearsal/evidence.pub
     """
     manifests = read_manifests(paths)
     spec, reader = rehearsal(manifests)
     with (
-        tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
+        tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary,
         Stopping(),
-        started(Stack(Path(folder) / "stack", spec)) as stack,
+        started(Stack(Path(temporary) / "stack", spec)) as stack,
     ):
         reader.values.update(stack.env)
         options = Options(
@@ -56,19 +79,43 @@ def rehearse(context: click.Context, *, paths: tuple[str, ...], output: str, qui
             reader=reader,
             drills=frozenset(DRILLS),
             with_secrets=True,
+            evidence=_evidence(folder, evidence_key, Path(temporary)),
         )
-        report = _run(manifests, options, f"sqlite:///{folder}/state.db")
+        report = _run(manifests, options, f"sqlite:///{temporary}/state.db", reports)
     show_report(report, output)
     context.exit(report.exit_code)
 
 
-def _run(manifests: ManifestSet, options: Options, state: str) -> Report:
+def _evidence(folder: str | None, key: str | None, temporary: Path) -> EvidenceSettings | None:
+    """Return where evidence goes; a key made for one rehearsal is forgotten with it, so only its public part stays."""
+    if folder is None:
+        if key is not None:
+            raise click.UsageError("--evidence-key goes with --evidence")
+        return None
+    if key is not None:
+        settings = EvidenceSettings(Path(folder), Path(key))
+        settings.check()
+        return settings
+    made = temporary / KEY_NAME
+    make_key(made)
+    public = public_path(made)
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (Path(folder) / public.name).write_bytes(public.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{folder} cannot be written: {error.strerror}") from error
+    return EvidenceSettings(Path(folder), made)
+
+
+def _run(manifests: ManifestSet, options: Options, state: str, reports: ReportFiles) -> Report:
     async def run() -> Report:
         async with open_workspace(manifests, store, options) as workspace:
             return await apply(workspace, ApplyOptions(prove="all"))
 
     with open_store(state, quiet=True) as store:
-        return asyncio.run(run())
+        report = asyncio.run(run())
+        reports.write(store)
+    return report
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from reconciler.proof.record import describe_row, intended_json
 
 RETRY_DELAYS_S = (0.5, 2.0)
 """Waits before a negative probe is repeated. Source: sub2api's group membership takes one to two seconds."""
+STATES_AGE_S = 0.5
+"""How old a reading of the routes' runtime states may be, in seconds: it holds every route, and each path asks."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Prover:
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
     _settled: set[str] = field(default_factory=set, repr=False)
     """Requests of ours whose rows were found: company to nobody."""
+    _states: list[tuple[float, asyncio.Task[dict[str, Mapping[str, Any]]]]] = field(
+        default_factory=list, repr=False
+    )
+    """When the runtime states of all routes were last asked for, and the answer."""
     _one_at_a_time: dict[str, asyncio.Lock] = field(default_factory=dict, repr=False)
     """By gateway key, for hosts whose rows name no request."""
 
@@ -73,7 +79,7 @@ class Prover:
             if proof.broken is None:
                 proof = await self._served_and_proved(intended, proof, namespace)
         finally:
-            cleaned = await self._link(proof, Link.CLEAN, lambda: self._clean(intended, proof, namespace))
+            cleaned = await self._link(proof, Link.CLEAN, lambda: self._clean(proof, namespace))
         return cleaned
 
     def _configured(self, intended: Intended, proof: PathProof) -> PathProof:
@@ -92,11 +98,18 @@ class Prover:
         return proof.with_link(result)
 
     async def _runtime(self, intended: Intended) -> tuple[Verdict, Exchange]:
-        states = await self.plane.route_states()
+        states = await self._route_states()
         state = states.get(intended.key.route)
         return judge.judge_runtime(intended, state), Exchange(
             {"route": intended.key.route}, dict(state or {})
         )
+
+    async def _route_states(self) -> dict[str, Mapping[str, Any]]:
+        """Return the states of all routes, read at most `STATES_AGE_S` ago: paths proved together share a reading."""
+        now = self.clock.monotonic()
+        if not self._states or now - self._states[0][0] > STATES_AGE_S:
+            self._states[:] = [(now, asyncio.ensure_future(self.plane.route_states()))]
+        return await asyncio.shield(self._states[0][1])
 
     async def _resolved(self, intended: Intended, namespace: str) -> tuple[Verdict, Exchange]:
         if intended.managed_key is None:
@@ -246,10 +259,10 @@ class Prover:
                 return (_result(Link.CLEAN, verdict, self.clock.now()),)
         return ()
 
-    async def _clean(self, intended: Intended, proof: PathProof, namespace: str) -> tuple[Verdict, Exchange]:
-        for number in range(len(self.retry_delays_s) + 1):
-            await self.plane.drop_namespace(f"{namespace}-{number}")
-        await self.plane.drop_namespace(namespace)
+    async def _clean(self, proof: PathProof, namespace: str) -> tuple[Verdict, Exchange]:
+        tries = len(self.retry_delays_s) + 1 if proof.broken is not None else 1
+        names = [namespace, *(f"{namespace}-{number}" for number in range(tries))]
+        await asyncio.gather(*(self.plane.drop_namespace(name) for name in names))
         marked = proof.link(Link.CLEAN)
         if marked is not None:
             return Verdict(marked.status, marked.reason, marked.message), Exchange()

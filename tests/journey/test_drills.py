@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,19 @@ TARGETS = {"chat/smart", "chat/fast", "batch/smart", "batch/mini"}
 
 def with_drills(world: World) -> None:
     world.edit("acceptance.yaml", "  probes: 1\n", "  probes: 1\n" + ALL)
+    # Users that never pause would come to their own key's limit, which is not what is tested here.
+    world.edit("keys.yaml", "requestsPerMinute: 600\n", "requestsPerMinute: 600000\n")
+
+
+def standing(world: World) -> dict[str, Any]:
+    """Return which groups every account serves, and every group and key there is, as the hosts tell it."""
+    found: dict[str, Any] = {}
+    for name in ("east", "west"):
+        host = world.host(name)
+        found |= {f"{name}/{each['name']}": sorted(each["group_ids"]) for each in host.rows("/accounts")}
+        found[f"{name} groups"] = sorted(each["name"] for each in host.rows("/groups"))
+        found[f"{name} keys"] = sorted(each["name"] for each in host.issued_keys())
+    return found
 
 
 def runtime(world: World, path: str) -> list[Any]:
@@ -37,11 +52,17 @@ def test_all_drills_pass_and_users_see_and_lose_nothing(empty: World) -> None:
     url = f"{empty.url('gateway')}/v1/chat/completions"
     httpx.post(url, json=body, headers=headers).raise_for_status()
     bindings = runtime(empty, "sticky-bindings")
+    before, since = standing(empty), datetime.now(UTC)
 
     with client as users:
         found = empty.verify()
 
     assert users.errors == []
+    assert standing(empty) == before
+    accounts = [status for name, status in found.items() if name.startswith("ProviderAccount/")]
+    assert len(accounts) == 5
+    for proof in (proof for status in accounts for proof in status["proofs"]):
+        assert datetime.fromisoformat(proof["observedAt"]) > since
     assert users.answers > 10
     assert not_ready(found) == {}
     assert condition(found["Route/chat-east"], "Drilled")["status"] == "True"
@@ -95,3 +116,23 @@ def test_a_rehearsal_finds_what_can_never_serve(empty: World) -> None:
 
     assert "ModelBinding/batch-smart" in done.stdout
     assert "NoManagedKey" in done.stdout
+
+
+def test_a_rehearsal_leaves_evidence_that_its_own_public_key_verifies(empty: World) -> None:
+    folder = empty.folder / "rehearsal"
+    reports = ("--junit", str(empty.folder / "it.xml"), "--html", str(empty.folder / "it.html"))
+
+    empty.run("rehearse", str(empty.manifests), "-q", "--evidence", str(folder), *reports)
+
+    files = sorted(str(file) for file in folder.glob("*.json"))
+    verify = ("evidence", "verify", *files, "--key", str(folder / "evidence.pub"))
+    checked = empty.json(*verify, "--manifests", str(empty.manifests))
+    assert checked["good"]
+    verdicts = {(item["verdict"], "_drill-" in item["file"]) for item in checked["items"]}
+    # A drill that does not apply, such as failover of a model with one route, is no failure and no pass.
+    assert verdicts <= {("Proved", False), ("Proved", True), ("Inconclusive", True)}
+    kinds = {Path(file).name.split("_")[1].split("-")[0] for file in files}
+    assert kinds >= {"drill", "account", "chat", "batch"}
+    assert not list(folder.glob("*.pem"))
+    assert "Routes" in (empty.folder / "it.html").read_text()
+    assert "testsuites" in (empty.folder / "it.xml").read_text()

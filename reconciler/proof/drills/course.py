@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from reconciler.proof.model import PathKey, Status
 from reconciler.proof.probe import PROMPT_TOKENS, ProbeAnswer, ProbeSender, nonce, token_header
 
 MAX_TOKENS = 8
+TOKEN_REQUESTS = 100
+"""Most requests that one probe token is good for."""
 
 
 @dataclass
@@ -26,6 +29,8 @@ class Course:
     sender: ProbeSender
     clock: Clock
     budget: Budget
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1), repr=False)
+    """Held while the drill is at work, by the runner; let go while it only waits for time to pass."""
     namespace: str = field(default_factory=lambda: f"drill-{uuid.uuid4().hex[:16]}")
     session: str = field(default_factory=lambda: f"drill-{nonce()}")
     steps: list[Step] = field(default_factory=list)
@@ -43,11 +48,13 @@ class Course:
         unavailable: frozenset[str] = frozenset(),
         faults: Mapping[str, str] | None = None,
         towards: Candidate | None = None,
+        requests: int = 1,
     ) -> str:
-        """Return a fresh token for one request, which is reserved as one `towards` a route; by default the first."""
+        """Return a fresh token; its requests are reserved as such `towards` a route, by default the first."""
         if self.target.managed_key is None:
             raise DrillFailed(DrillReason.NO_MANAGED_KEY, "no ManagedKey reaches this model")
-        self._reserve(towards or self.target.candidates[0])
+        for _ in range(requests):
+            self._reserve(towards or self.target.candidates[0])
         shortened: dict[str, Any] = {}
         if self.sticky_ttl_seconds is not None:
             shortened["sticky_ttl_seconds"] = self.sticky_ttl_seconds
@@ -60,6 +67,7 @@ class Course:
             namespace=self.namespace,
             unavailable=unavailable,
             faults=faults,
+            requests=requests,
             **shortened,
         )
         return minted.token
@@ -114,9 +122,17 @@ class Course:
             raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, message, status=Status.INCONCLUSIVE)
         return found
 
-    async def status_of(self, model: str) -> int:
-        """Return the status with which a request for some model is answered."""
-        credential = token_header(await self.token())
+    async def statuses_of(self, models: Sequence[str]) -> dict[str, int]:
+        """Return the statuses with which requests for some models are answered."""
+        found: dict[str, int] = {}
+        for start in range(0, len(models), TOKEN_REQUESTS):
+            part = models[start : start + TOKEN_REQUESTS]
+            credential = token_header(await self.token(requests=len(part)))
+            for model in part:
+                found[model] = await self._status_of(model, credential)
+        return found
+
+    async def _status_of(self, model: str, credential: Mapping[str, str]) -> int:
         answer = await self.sender.chat(
             self.plane.data_endpoint, model=model, max_tokens=MAX_TOKENS, word=nonce(), credential=credential
         )
@@ -135,6 +151,14 @@ class Course:
             message = "the gateway has no decision row for a request of the drill"
             raise DrillFailed(DrillReason.GATEWAY_UNREACHABLE, message, status=Status.INCONCLUSIVE)
         return row
+
+    async def rest(self, seconds: float) -> None:
+        """Let time pass, and another drill work meanwhile."""
+        self.gate.release()
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            await self.gate.acquire()
 
     def note(self, said: str, **answered: Any) -> None:
         """Record a step."""

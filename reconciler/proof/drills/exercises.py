@@ -22,11 +22,15 @@ async def sticky(course: Course) -> str:
     if not bindings:
         raise DrillFailed(DrillReason.NOT_BOUND, "the first request left no binding in the sticky audit")
     for number in range(REPEATS):
+        before = course.clock.monotonic()
         row = await course.send(f"request {number + 2} of the session")
         if course.served(row) != bound or row["cause"] != "sticky":
+            if course.clock.monotonic() - before > STICKY_TTL_S / 2:
+                message = f"a request took longer than half of the binding's {STICKY_TTL_S} s"
+                raise DrillFailed(DrillReason.TOO_SLOW, message, status=Status.INCONCLUSIVE)
             message = f"bound to {bound}, but served by {row['route_id']} ({row['cause']})"
             raise DrillFailed(DrillReason.NOT_STICKY, message)
-    await course.clock.sleep(STICKY_TTL_S + MARGIN_S)
+    await course.rest(STICKY_TTL_S + MARGIN_S)
     row = await course.send("a request after the binding's time")
     course.served(row)
     if row["cause"] == "sticky" or not await _audit(course, "expire"):
@@ -68,13 +72,17 @@ async def recovery(course: Course) -> str:
         await course.send(
             f"failure {number + 1}", faults={first: "503"}, unavailable=others, in_session=False
         )
-    states = await course.plane.route_states(course.namespace)
-    course.note("state after the failures", state=states.get(first, {}).get("state"))
-    if states.get(first, {}).get("state") != "open":
+    state = (await course.plane.route_states(course.namespace)).get(first, {})
+    cooled = int(state.get("cooldowns") or 0)
+    course.note(
+        "state after the failures, and how often it has cooled", state=state.get("state"), count=cooled
+    )
+    # On a slow machine so short a cooldown may be over before it is looked at: that it began is what counts.
+    if state.get("state") != "open" and not cooled:
         failures = course.target.failure_threshold
         raise DrillFailed(DrillReason.NOT_COOLING, f"route {first} is not cooling after {failures} failures")
     # Cooldowns carry jitter of up to half their length.
-    await course.clock.sleep(COOLDOWN_S * 1.5 + MARGIN_S)
+    await course.rest(COOLDOWN_S * 1.5 + MARGIN_S)
     row = await course.send("the trial request", unavailable=others, in_session=False)
     if course.served(row, DrillReason.NOT_RECOVERED) != first:
         raise DrillFailed(DrillReason.NOT_RECOVERED, f"the trial went to {row['route_id']}")
@@ -120,8 +128,7 @@ async def models(course: Course) -> str:
     for model, candidate in target.visible.items():
         row = await course.send(f"a request for {model}", in_session=False, towards=candidate)
         course.served(row, DrillReason.MODEL_MISSING)
-    for model in sorted(target.hidden):
-        status = await course.status_of(model)
+    for model, status in (await course.statuses_of(sorted(target.hidden))).items():
         if status < 400:
             raise DrillFailed(DrillReason.MODEL_NOT_ALLOWED, f"{model} answered {status}")
         if status >= 500:

@@ -37,6 +37,7 @@ class DrillReason(StrEnum):
     NOT_STREAMED = "NotStreamed"
     MODEL_MISSING = "ModelMissing"
     MODEL_NOT_ALLOWED = "ModelNotAllowed"
+    TOO_SLOW = "TooSlow"
 
 
 ADVICE: Mapping[DrillReason, str] = {
@@ -55,6 +56,7 @@ ADVICE: Mapping[DrillReason, str] = {
     DrillReason.NOT_RECOVERED: "traffic did not return after the cooldown",
     DrillReason.NOT_STREAMED: "the stream did not end as it should: look at what stands between",
     DrillReason.MODEL_MISSING: "a model that the key may see is not offered, or does not answer",
+    DrillReason.TOO_SLOW: "answers took longer than the drill's short times; run verify when there is less load",
     DrillReason.MODEL_NOT_ALLOWED: "a model that the key may not see answers: look at the key's limits",
 }
 

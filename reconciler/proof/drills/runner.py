@@ -18,6 +18,7 @@ from reconciler.proof.probe import ProbeSender
 from reconciler.proof.together import together
 
 COURSES_AT_ONCE = 8
+"""Drills at work at the same time; those that wait for a time to pass do not count."""
 
 EXERCISES: Mapping[str, Callable[[Course], Awaitable[str]]] = {
     "sticky": exercises.sticky,
@@ -44,7 +45,7 @@ class DrillRunner:
 
         async def one(drill: str, target: DrillTarget) -> DrillResult:
             async with gate:
-                result = await self._one(drill, target)
+                result = await self._one(drill, target, gate)
             self.tell(result)
             return result
 
@@ -54,8 +55,8 @@ class DrillRunner:
         results = await together(one(drill, target) for drill, target in ordered)
         return sorted(results, key=lambda result: result.key)
 
-    async def _one(self, drill: str, target: DrillTarget) -> DrillResult:
-        course = Course(target, self.plane, self.sender, self.clock, self.budget)
+    async def _one(self, drill: str, target: DrillTarget, gate: asyncio.Semaphore) -> DrillResult:
+        course = Course(target, self.plane, self.sender, self.clock, self.budget, gate)
         status, reason = Status.HOLDS, DrillReason.OK
         try:
             if not target.candidates:

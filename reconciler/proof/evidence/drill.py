@@ -221,7 +221,7 @@ def _failover(result: DrillResult) -> Iterator[str]:
 
 def _recovery(result: DrillResult) -> Iterator[str]:
     served = _served(result)
-    if "open" not in [step.answered.get("state") for step in result.steps]:
+    if "open" not in [step.answered.get("state") for step in result.steps] and not any(_counts(result)):
         yield "the route was cooling"
     if len(served) < 2 or {each["route"] for each in served[-2:]} != {result.key.subject}:
         yield "traffic returned to the route"
