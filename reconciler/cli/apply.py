@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import click
 
+from reconciler.cli import running
 from reconciler.cli.options import (
     guard_options,
     open_store,
     options_of,
     output_option,
-    paths_argument,
     read_manifests,
     run_options,
 )
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.plan import plan as plan_command
 from reconciler.cli.recording import evidence_options
 from reconciler.cli.report import ReportFiles, report_options
@@ -148,7 +148,7 @@ def apply(
             return await apply_manifests(workspace, how)
 
     with open_store(state, installation, quiet=quiet) as store:
-        report = asyncio.run(run())
+        report = running.run(run())
         reports.write(store)
     show_report(report, output)
     context.exit(report.exit_code)

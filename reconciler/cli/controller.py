@@ -15,7 +15,8 @@ import click
 import uvicorn
 
 from reconciler.cli.observed import TOKEN_ENV
-from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests, run_options
+from reconciler.cli.options import open_store, options_of, read_manifests, run_options
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.recording import evidence_options
 from reconciler.cli.text import escape
 from reconciler.controller.daemon import Daemon

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
-from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests, run_options
+from reconciler.cli import running
+from reconciler.cli.options import open_store, options_of, read_manifests, run_options
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.text import escape
 from reconciler.engine.workspace import open_host
 from reconciler.hosts.contract import Gate, HostDriver
@@ -50,7 +50,7 @@ def accept_compliance(
             await _accept(driver, yes=yes)
 
     with open_store(state, installation, quiet=quiet) as store:
-        asyncio.run(run())
+        running.run(run())
 
 
 async def _accept(driver: HostDriver, *, yes: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
 
-from reconciler.cli.options import open_store, options_of, paths_argument, run_options
+from reconciler.cli import running
+from reconciler.cli.options import open_store, options_of, run_options
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.text import escape
 from reconciler.cli.writing import write_file
 from reconciler.engine.importing import Imported, import_host
@@ -74,7 +75,7 @@ def import_(
             )
 
     with open_store(state, installation, quiet=quiet) as store:
-        imported = asyncio.run(run())
+        imported = running.run(run())
     text = to_yaml(imported.resources)
     if out is None:
         click.echo(text, nl=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
 
-from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests, run_options
+from reconciler.cli import running
+from reconciler.cli.options import open_store, options_of, read_manifests, run_options
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.writing import write_file
 from reconciler.engine.observation import Observation, take, to_json
 from reconciler.engine.workspace import open_workspace
@@ -52,7 +53,7 @@ def observe(
             return await take(workspace)
 
     with open_store(state, installation, quiet=quiet) as store:
-        observation = asyncio.run(run())
+        observation = running.run(run())
     text = to_json(observation)
     if out is None:
         sys.stdout.buffer.write(text)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import click
 
+from reconciler.cli import running
 from reconciler.cli.observed import age, read_observation
 from reconciler.cli.options import (
     guard_options,
     open_store,
     options_of,
     output_option,
-    paths_argument,
     read_manifests,
     run_options,
 )
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.progress import Terminal
 from reconciler.engine.adoption import require_adoptable
 from reconciler.engine.planning import Planned, make_plan, plan_from
@@ -85,7 +85,7 @@ def plan(
     else:
         options = options_of(policy=policy, stack=stack, quiet=quiet, allow_origin_change=allow_origin_change)
         with open_store(state, installation, quiet=quiet) as store:
-            planned = asyncio.run(_live(manifests, store, options, allowances))
+            planned = running.run(_live(manifests, store, options, allowances))
     show_plan(planned, output)
     require_adoptable(planned.plan, manifests)
     if planned.refusals:
@@ -103,7 +103,7 @@ def _from_observation(where: str, manifests: ManifestSet, allowances: Allowances
     observation = read_observation(where)
     told = f"revision {observation.revision} as it was {age(observation)} ago ({where})"
     Terminal(quiet=quiet).phase("observe", told)
-    return asyncio.run(plan_from(observation, manifests, allowances))
+    return running.run(plan_from(observation, manifests, allowances))
 
 
 def show_plan(planned: Planned, output: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli import running
 from reconciler.cli.apply import show_report
-from reconciler.cli.options import open_store, output_option, paths_argument, read_manifests
+from reconciler.cli.options import open_store, output_option, read_manifests
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.progress import Terminal
 from reconciler.cli.recording import KEY_NAME
 from reconciler.cli.report import ReportFiles, report_options
@@ -113,7 +114,7 @@ def _run(manifests: ManifestSet, options: Options, state: str, reports: ReportFi
             return await apply(workspace, ApplyOptions(prove="all"))
 
     with open_store(state, quiet=True) as store:
-        report = asyncio.run(run())
+        report = running.run(run())
         reports.write(store)
     return report
 

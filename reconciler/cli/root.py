@@ -8,20 +8,8 @@ import traceback
 import click
 
 from reconciler import __version__
-from reconciler.cli.apply import apply
-from reconciler.cli.controller import controller
-from reconciler.cli.evidence import evidence
-from reconciler.cli.host import host
-from reconciler.cli.import_ import import_
-from reconciler.cli.observe import observe
-from reconciler.cli.plan import plan
-from reconciler.cli.rehearse import rehearse
-from reconciler.cli.report import report
-from reconciler.cli.stack import demo, up
-from reconciler.cli.status import describe, get
+from reconciler.cli.lazy import LazyGroup
 from reconciler.cli.text import escape
-from reconciler.cli.validate import schema, validate
-from reconciler.cli.verify import verify
 from reconciler.errors import ReconcileError
 
 USAGE_EXIT_CODE = 64
@@ -41,8 +29,32 @@ Exit codes of all commands:
 """
 
 
+COMMANDS = {
+    "apply": "reconciler.cli.apply:apply",
+    "controller": "reconciler.cli.controller:controller",
+    "demo": "reconciler.cli.stack:demo",
+    "describe": "reconciler.cli.status:describe",
+    "evidence": "reconciler.cli.evidence:evidence",
+    "get": "reconciler.cli.status:get",
+    "host": "reconciler.cli.host:host",
+    "import": "reconciler.cli.import_:import_",
+    "observe": "reconciler.cli.observe:observe",
+    "plan": "reconciler.cli.plan:plan",
+    "rehearse": "reconciler.cli.rehearse:rehearse",
+    "report": "reconciler.cli.report:report",
+    "schema": "reconciler.cli.validate:schema",
+    "up": "reconciler.cli.stack:up",
+    "validate": "reconciler.cli.validate:validate",
+    "verify": "reconciler.cli.verify:verify",
+}
+"""Name -> where the command is; it is imported when it is used."""
+
+
 @click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="reconcile")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -58,27 +70,6 @@ def cli(context: click.Context, *, debug: bool) -> None:
       reconcile get
     """
     context.obj = debug
-
-
-for command in (
-    apply,
-    controller,
-    demo,
-    describe,
-    evidence,
-    get,
-    host,
-    import_,
-    observe,
-    plan,
-    rehearse,
-    report,
-    schema,
-    up,
-    validate,
-    verify,
-):
-    cli.add_command(command)
 
 
 def main() -> None:

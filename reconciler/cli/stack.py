@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -12,8 +11,10 @@ from types import FrameType
 
 import click
 
+from reconciler.cli import running
 from reconciler.cli.apply import show_report
-from reconciler.cli.options import open_store, options_of, paths_argument, read_manifests
+from reconciler.cli.options import open_store, options_of, read_manifests
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.recording import evidence_settings
 from reconciler.cli.stack_spec import stack_spec
 from reconciler.embedded.stack import Stack, StackFailed
@@ -103,7 +104,7 @@ def _apply(manifests: ManifestSet, stack: Stack, state: str) -> Report:
             return await apply(workspace, ApplyOptions())
 
     with open_store(state, quiet=True) as store:
-        return asyncio.run(run())
+        return running.run(run())
 
 
 def started(stack: Stack) -> Stack:
@@ -116,17 +117,21 @@ def started(stack: Stack) -> Stack:
 
 
 class Stopping:
-    """Turns SIGTERM into a clean end: the wait ends, or a run in progress is interrupted."""
+    """Turns SIGTERM and Ctrl-C into a clean end: the wait ends, or a run in progress is interrupted.
+
+    Also where Ctrl-C was ignored when we were started, as a shell does for `command &`: who sends it means it.
+    """
 
     def __init__(self) -> None:
         self.asked = False
 
     def __enter__(self) -> Stopping:
-        self._before = signal.signal(signal.SIGTERM, self._ask)
+        self._before = {number: signal.signal(number, self._ask) for number in running.SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import paths_argument
+from reconciler.cli.paths import paths_argument
 from reconciler.hosts.registry import DRIVERS, driver_schemas
 from reconciler.manifest import schema as schemas
 from reconciler.manifest.check import load_and_check

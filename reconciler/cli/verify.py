@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
+from reconciler.cli import running
 from reconciler.cli.apply import show_report
 from reconciler.cli.options import (
     open_store,
     options_of,
     output_option,
-    paths_argument,
     read_manifests,
     run_options,
 )
+from reconciler.cli.paths import paths_argument
 from reconciler.cli.recording import evidence_options
 from reconciler.cli.report import ReportFiles, report_options
 from reconciler.engine.apply import Report
@@ -61,7 +60,7 @@ def verify(
             return await verify_manifests(workspace)
 
     with open_store(state, installation, quiet=quiet) as store:
-        report = asyncio.run(run())
+        report = running.run(run())
         reports.write(store)
     show_report(report, output)
     context.exit(report.exit_code)

@@ -137,7 +137,7 @@ def unknown_words(words: list[str]) -> list[str]:
         if word.startswith("-") and word != "-":
             unknown += [word] if word.partition("=")[0] not in known else []
         elif isinstance(command, click.Group):
-            child = command.commands.get(word)
+            child = command.get_command(click.Context(command), word)
             if child is None:
                 return [f"reconcile {word}"]
             command = child

@@ -89,7 +89,9 @@ def test_two_controllers_never_apply_at_once(empty: World) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_serves_until_told_to_stop_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    command = [*RECONCILE, "up", str(ROOT / "manifests"), "--dir", str(tmp_path / "stack")]
+    up = [*RECONCILE, "up", str(ROOT / "manifests"), "--dir", str(tmp_path / "stack")]
+    # As a shell starts `command &`: Ctrl-C is ignored, unless the command asks for it.
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *up]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         stack = tmp_path / "stack" / "stack.json"
         eventually("stack.json", stack.exists)
