@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from reconciler.engine.prospect import Prospect, suspended_keys, unprunable
 from reconciler.engine.proving import Proofs
 from reconciler.engine.values import Values
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import Refused
+from reconciler.errors import Refused, RemoteError
 from reconciler.manifest import GatewayKey, ManagedKey, Route, ShadowGroup
 from reconciler.plan.model import UNKNOWN_UNTIL_APPLY, DesiredObject, ObjectKey, host_plane
 from reconciler.plane import document
@@ -78,13 +79,7 @@ class Staging:
         workspace, base = self.workspace, observed.snapshot.revision
         await self._put_keys(observed, chosen)
         workspace.progress.phase("stage", f"staging a revision on revision {base}")
-        revision = await workspace.plane.stage(
-            chosen,
-            base=base,
-            comment=comment_of(
-                workspace.keyring.installation, f"manifests {workspace.manifests.digest[:12]}"
-            ),
-        )
+        revision = await self._stage(chosen, base)
         try:
             broken = await self._prove(observed, revision, chosen)
             if not broken:
@@ -99,6 +94,18 @@ class Staging:
         workspace.progress.warn(f"revision {revision} is dropped: {len(broken)} objects are not proved")
         await workspace.plane.drop(revision)
         return broken
+
+    async def _stage(self, chosen: Mapping[str, Any], base: int) -> int:
+        """Stage a document and return its revision; interrupted in between, wait for its number and drop it again."""
+        workspace = self.workspace
+        comment = comment_of(workspace.keyring.installation, f"manifests {workspace.manifests.digest[:12]}")
+        staging = asyncio.ensure_future(workspace.plane.stage(chosen, base=base, comment=comment))
+        try:
+            return await asyncio.shield(staging)
+        except asyncio.CancelledError:
+            with suppress(RemoteError):
+                await workspace.plane.drop(await staging)
+            raise
 
     async def _prove(
         self, observed: Observed, revision: int, chosen: Mapping[str, Any]

@@ -23,6 +23,9 @@ BOUNDARIES = (
 )
 """Text of the progress line after which the process is killed."""
 
+SHORT_LEASE_S = "2"
+"""How long the run after the killed one waits."""
+
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_apply_after_a_kill_converges_without_duplicates(empty: World, boundary: str) -> None:
@@ -40,7 +43,8 @@ def kill_at(world: World, boundary: str) -> None:
     """Start apply and kill it right after it says `boundary`."""
     with subprocess.Popen(
         world.command("apply", str(world.manifests)),
-        cwd=world.folder, env=world.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=world.folder, env={**world.environ, "RECONCILE_LEASE_SECONDS": SHORT_LEASE_S},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
         seen = next((line for line in process.stderr if boundary in line), None)

@@ -70,25 +70,27 @@ def test_a_revision_whose_objects_are_gone_cannot_be_restored(applied: World) ->
 
 
 def test_a_retained_revision_keeps_its_objects_and_can_be_restored(applied: World) -> None:
+    planes = (applied.manifests / "planes.yaml").read_text()
     token = "      env: RECONCILE_SECRET_GATEWAY_ADMIN\n"
     applied.edit("planes.yaml", token, f"{token}  retainRevisions: 1\n")
-    revision = with_spare(applied)
+    try:
+        revision = with_spare(applied)
+        report = applied.apply()
+        planned = applied.json("plan", str(applied.manifests), "-q")
+        staged = restore(applied, revision)
 
-    report = applied.apply()
-    planned = applied.json("plan", str(applied.manifests), "-q")
-    staged = restore(applied, revision)
-
-    assert not_ready(items(report)) == {}
-    assert "spare" in names(applied, "/groups")
-    reasons = {(each["kind"], each["name"]): each["reason"] for each in planned["skipped"]}
-    assert reasons[("ShadowGroup", "spare")] == reasons[("GatewayKey", "spare")] == "StillReferenced"
-    assert staged.status_code == 201
-    assert control(applied, "POST", f"/revisions/{staged.json()['revision']}/promote").status_code == 200
-    # The manifests still say what is meant.
-    assert applied.apply()["changed"] is True
-    assert "chat-spare" not in [each["name"] for each in applied.snapshot()["configuration"]["routes"]]
-
-    applied.edit("planes.yaml", f"{token}  retainRevisions: 1\n", token)
+        assert not_ready(items(report)) == {}
+        assert "spare" in names(applied, "/groups")
+        reasons = {(each["kind"], each["name"]): each["reason"] for each in planned["skipped"]}
+        assert reasons[("ShadowGroup", "spare")] == reasons[("GatewayKey", "spare")] == "StillReferenced"
+        assert staged.status_code == 201
+        promoted = control(applied, "POST", f"/revisions/{staged.json()['revision']}/promote")
+        assert promoted.status_code == 200
+        # The manifests still say what is meant.
+        assert applied.apply()["changed"] is True
+        assert "chat-spare" not in [each["name"] for each in applied.snapshot()["configuration"]["routes"]]
+    finally:
+        (applied.manifests / "planes.yaml").write_text(planes)
     applied.apply()
     assert "spare" not in names(applied, "/groups")
 

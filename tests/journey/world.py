@@ -21,7 +21,8 @@ from reconciler.embedded.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
-LEASE_S = "2"
+LEASE_S = "15"
+"""As long as by default: on a busy machine a short one ends before its holder gets to renew it."""
 PATIENCE_S = 60
 
 
