@@ -12,7 +12,7 @@ from reconciler.engine.prospect import Prospect
 from reconciler.engine.staging import Staged
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
-from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount
+from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount, ShadowGroup
 from reconciler.plan.deletion import means_replaced
 from reconciler.plan.model import RETIRED, Action, Change, ChangeClass, ObjectKey, retired
 from reconciler.plan.order import waves
@@ -98,13 +98,21 @@ class Contract:
             change.key, change.object_id or "", retained, Usage(document)
         ):
             return "a revision that may become active again uses it"
-        if change.key.kind in ("ShadowGroup", "Channel") and change.object_id in groups_in_service(document):
+        if change.key.kind == ShadowGroup.KIND and change.object_id in groups_in_service(document):
             return "a route of the active revision still uses it"
+        if change.key.kind == "Channel" and self._overlays(change.key):
+            return "a route of the active revision still uses its group"
         if change.key.kind == GatewayKey.KIND and self._key_is_used(change):
             return "a route of the active revision still uses it"
         if change.key.kind == ProviderAccount.KIND and self._carries_alone(change):
             return "an account that was to take its place is not proved"
         return None
+
+    def _overlays(self, channel: ObjectKey) -> bool:
+        """True when a channel is to go with its group, and a route of the active revision still uses that."""
+        group = channel._replace(kind=ShadowGroup.KIND)
+        usage = Usage(self.staged.document)
+        return group not in self.prospect.desired and usage.uses(group)
 
     def _key_is_used(self, change: Change) -> bool:
         """True when the active revision calls the host with this key.

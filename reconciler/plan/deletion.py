@@ -91,11 +91,18 @@ def _leave(entry: InventoryEntry, plane: PlaneIndex, wanted: Wanted, found: Left
         message = "no manifest names it any more, but a revision that is or may become active still uses it"
         found.skipped.append(Skipped(entry.key, SkipReason.STILL_REFERENCED, message))
     else:
-        found.changes.append(_deletion(entry.key, seen, wanted.active))
+        found.changes.append(_deletion(entry.key, seen, wanted))
+
+
+def _overlay(key: ObjectKey, wanted: Wanted) -> bool:
+    """True for a channel whose group stays: the group serves on without it, at the host's own prices."""
+    return key.kind == "Channel" and key._replace(kind="ShadowGroup") in wanted.keys
 
 
 def _still_used(entry: InventoryEntry, wanted: Wanted) -> bool:
     key = entry.key
+    if _overlay(key, wanted):
+        return False
     if key.plane == CONTROL:
         # It stands in a revision or it does not: what other revisions have of it stays theirs.
         return wanted.kept[0].uses(key)
@@ -117,15 +124,16 @@ def means_replaced(key: ObjectKey, object_id: str, kept: Iterable[Usage], after:
     )
 
 
-def _deletion(key: ObjectKey, seen: ObservedObject, active: Usage) -> Change:
+def _deletion(key: ObjectKey, seen: ObservedObject, wanted: Wanted) -> Change:
     control = key.plane == CONTROL
     replaced = RETIRED in key.name
+    carries = not replaced and not _overlay(key, wanted)
     return Change(
         Action.DELETE,
         key,
         ChangeClass.REVISION if control else ChangeClass.CONTRACT,
         object_id=seen.object_id,
-        serves=() if replaced else tuple(sorted(active.through(key, seen.fields))),
+        serves=tuple(sorted(wanted.active.through(key, seen.fields))) if carries else (),
         reason="it was replaced" if replaced else "no manifest names it any more",
     )
 
@@ -139,7 +147,7 @@ def _orphan(seen: ObservedObject, plane: PlaneIndex, wanted: Wanted, found: Left
     if key in wanted.keys:
         return
     if plane.plane == CONTROL and not wanted.kept[0].uses(key):
-        found.changes.append(_deletion(key, seen, wanted.active))
+        found.changes.append(_deletion(key, seen, wanted))
         return
     found.warnings.append(
         f"{plane.plane}: {seen.kind} {seen.host_name!r} (id {seen.object_id}) carries our marker for "

@@ -24,6 +24,9 @@ ACCOUNTS = {
 }  # fmt: skip
 """Account -> (shadow group, priority); each has an upstream of its own name."""
 DEADLINE_S = 8
+_PRICED = {
+    "channel": {"pricing": [{"models": ["gpt-large"], "inputPrice": 0.000002, "outputPrice": 0.000008}]}
+}
 
 
 def host_of(group: str) -> str:
@@ -42,17 +45,20 @@ def manifests(
     renamed: Mapping[str, str] | None = None,
     host_names: Mapping[str, str] | None = None,
     replaced: str = "",
+    channel: bool = False,
     **route_priorities: int,
 ) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over.
 
     `renamed` are other manifest names for accounts, `host_names` their names on the host, both by account.
     `replaced`: "account" gives alpha another base URL of its upstream, "key" gives east-chat a second key.
+    `channel`: east-chat has prices of its own.
     """
     names, on_host = renamed or {}, host_names or {}
     documents = [
         _plane(), *(_host(name) for name in ("east", "west")),
-        *(_doc("ShadowGroup", name, host=host) for name, host in GROUPS.items()),
+        *(_doc("ShadowGroup", name, host=host, settings=_PRICED if (name, channel) == ("east-chat", True) else {})
+          for name, host in GROUPS.items()),
         *(_doc("GatewayKey", name, group=name, version=2 if (name, replaced) == ("east-chat", "key") else 1)
           for name in GROUPS),
         *(_account(name, names.get(name, name), on_host.get(name),

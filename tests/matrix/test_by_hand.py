@@ -156,6 +156,25 @@ def test_a_foreign_channel_over_a_group_is_a_conflict_that_the_plan_warns_of(
     run(main)
 
 
+def test_a_channel_taken_out_of_the_manifest_of_a_serving_group_goes_in_one_apply(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(channel=True)) as world:
+            assert (await world.apply()).exit_code == 0
+            assert [each["name"] for each in await world.rows("east", "/channels")] == ["east-chat"]
+            world.manifests = manifests()
+
+            report = await world.apply()
+
+            assert (report.exit_code, report.left, report.plan.skipped) == (0, {}, ())
+            assert await world.rows("east", "/channels") == []
+            assert ready(report, "ShadowGroup", "east-chat") == ("True", "Ready")
+            assert (await world.apply()).changed is False
+
+    run(main)
+
+
 def test_an_account_of_ours_in_another_group_is_not_called_foreign_and_one_apply_takes_it_out(
     applied: Path, tmp_path: Path
 ) -> None:
