@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from reconciler.engine.expand import Expanded, groups_in_service
@@ -14,7 +15,7 @@ from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
 from reconciler.manifest import GatewayKey, ManagedKey, ProviderAccount, ShadowGroup
 from reconciler.plan.deletion import means_replaced
-from reconciler.plan.model import RETIRED, Action, Change, ChangeClass, ObjectKey, retired
+from reconciler.plan.model import RETIRED, Action, Change, ChangeClass, ObjectKey, ObservedObject, retired
 from reconciler.plan.order import waves
 from reconciler.plan.service import Usage
 from reconciler.plane.document import control_key
@@ -82,6 +83,9 @@ class Contract:
     async def _apply(self, change: Change) -> None:
         if change.object_id is None:
             return
+        await self.work.let_bindings_settle(
+            change.key.plane.removeprefix("host/"), self._groups_before(change)
+        )
         if change.action is Action.DELETE:
             adopted = any(
                 entry.key == change.key and entry.adopted for entry in self.workspace.store.inventory()
@@ -130,20 +134,26 @@ class Contract:
             for key in self.expanded.failed
             if key.kind == ProviderAccount.KIND and key.plane == change.key.plane
         }
-        seen = next(
-            (
-                each
-                for each in self.prospect.observed.planes[change.key.plane].objects
-                if (each.kind, each.object_id) == (change.key.kind, change.object_id)
-            ),
-            None,
-        )
-        groups = set(seen.fields.get("groups", ())) if seen else set()
+        groups = self._groups_before(change)
         return any(
             groups & set(self.prospect.desired[key].fields["groups"])
             for key in failed
             if key in self.prospect.desired
         )
+
+    def _groups_before(self, change: Change) -> frozenset[str]:
+        """Return the groups that an account served when the run began."""
+        place = (change.key.plane, change.key.kind, change.object_id or "")
+        seen = self._seen.get(place) if change.key.kind == ProviderAccount.KIND else None
+        return frozenset(map(str, seen.fields.get("groups", ()))) if seen else frozenset()
+
+    @cached_property
+    def _seen(self) -> dict[tuple[str, str, str], ObservedObject]:
+        return {
+            (plane, each.kind, each.object_id): each
+            for plane, seen in self.prospect.observed.planes.items()
+            for each in seen.objects
+        }
 
     async def _drain(self, revision: int) -> None:
         """Wait until every replica serves `revision` and has nothing under way on an older one, or the time is up."""

@@ -30,6 +30,8 @@ class HostWork:
     lease: Lease
     ids: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
     """Host -> (kind, manifest name) -> the host's id, of everything of ours that exists."""
+    effective_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(host, group's name) -> monotonic second from which the host surely knows what this run bound there."""
 
     @classmethod
     def open(cls, workspace: Workspace, values: Values, lease: Lease, observed: Observed) -> HostWork:
@@ -85,6 +87,7 @@ class HostWork:
             object_id, desired, self.marker(desired), self._secrets(desired), self._refs(desired, None)
         )
         self.remember(desired, object_id)
+        self._note_binding(desired)
         if desired.key.kind == "KeyIssuer":
             await self._top_up(desired.key.name)
         self.workspace.progress.step(f"updated {desired.key.kind}/{desired.key.name} on {_host(desired.key)}")
@@ -147,6 +150,24 @@ class HostWork:
         """Set which groups an account serves; `seen` is a new account as it was made."""
         self._check_lease()
         return await self.workspace.drivers[_host(account)].bind(account_id, group_ids, seen=seen)
+
+    def _note_binding(self, desired: DesiredObject) -> None:
+        host = _host(desired.key)
+        at = self.workspace.clock.monotonic() + self.workspace.drivers[host].CAPABILITIES.membership_delay_s
+        for group in desired.fields.get("groups", ()) if desired.key.kind == "ProviderAccount" else ():
+            self.effective_at[host, str(group)] = at
+
+    async def let_bindings_settle(self, host: str, groups: Iterable[str]) -> None:
+        """Wait until the host's scheduler surely knows the accounts that this run bound to any of the groups.
+
+        To be called before another account of such a group is taken away: until then users may be sent to nobody else.
+        Nothing on the host tells when a binding is effective, and no probe can choose the account; so this is waited
+        for by the clock. Returns at once where nothing was bound.
+        """
+        clock = self.workspace.clock
+        due = max((self.effective_at.get((host, group), 0.0) for group in groups), default=0.0)
+        if (wait_s := due - clock.monotonic()) > 0:
+            await clock.sleep(wait_s)
 
     def remember(self, desired: DesiredObject, object_id: str, *, replaces: str | None = None) -> None:
         """Enter an object in the inventory, in one step with the one that it replaces."""

@@ -87,6 +87,8 @@ async def _observe_host(
     workspace: Workspace, host: str, inventory: Sequence[InventoryEntry]
 ) -> PlaneObservation:
     plane = host_plane(host)
+    if host in workspace.overdue:
+        return PlaneObservation(plane=plane, unknown=workspace.overdue[host])
     budget = workspace.manifests.get(ShadowHost, host).spec.request_budget
     try:
         reading = _read(plane, workspace.drivers[host], inventory)
@@ -94,6 +96,7 @@ async def _observe_host(
     except TimeoutError:
         # Each request has its own time-out and is repeated: one after the other they may take minutes.
         why = f"it could not be read within {budget.observe_timeout} (spec.requestBudget.observeTimeout)"
+        workspace.overdue[host] = why
     except RemoteError as error:
         why = error.message
     workspace.progress.warn(f"ShadowHost/{host} is unknown: {why}")

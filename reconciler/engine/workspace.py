@@ -69,6 +69,8 @@ class Workspace:
     drivers: Mapping[str, HostDriver]
     sender: ProbeSender
     evidence: EvidenceWriter | None = None
+    overdue: dict[str, str] = field(default_factory=dict)
+    """Hosts that could not be read in time, and why: in this run they are not waited for again."""
 
     @property
     def words(self) -> KeyWords:

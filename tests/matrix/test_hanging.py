@@ -48,3 +48,31 @@ def test_verify_gives_a_hanging_host_one_deadline_and_names_it(applied: Path, tm
     for key in (("Route", "near"), ("Route", "spare"), ("ShadowHost", "east"), ("ProviderAccount", "alpha")):
         assert [each.status for each in statuses[key].conditions if each.type == "Ready"] == ["True"]
     assert TIMEOUT_S <= took_s < 2 * TIMEOUT_S
+
+
+def test_a_run_that_changes_something_waits_for_a_hanging_host_once_though_it_reads_several_times(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> tuple[Report, float]:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(near=9)) as world:
+            world.net.before.append(hang)
+            started = clock.monotonic()
+            return await world.apply(), clock.monotonic() - started
+
+    report, took_s = run(main)
+
+    assert report.promoted
+    assert TIMEOUT_S <= took_s < 2 * TIMEOUT_S
+
+
+def test_the_next_run_reads_the_host_again(applied: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> Report:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            world.net.before.append(hang)
+            await world.apply()
+            world.net.before.remove(hang)
+            return await world.apply()
+
+    report = run(main)
+
+    assert (report.exit_code, report.outcome.not_ready) == (0, ())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from reconciler.embedded.loopback import AppTransport
 from reconciler.engine.apply import ApplyOptions
 from reconciler.plan.guard import Allowances
 from tests.matrix.judged import ready
@@ -25,6 +29,37 @@ async def accounts(world: World) -> dict[str, list[int]]:
             assert mark not in found, f"{mark} stands twice"
             found[mark] = each["group_ids"]
     return found
+
+
+class User:
+    """Asks west through the group's own key, after every write that a run makes there."""
+
+    def __init__(self, world: World, key: str) -> None:
+        self._world, self._key = world, key
+        self.statuses: list[int] = []
+        self._asking = False
+
+    async def __call__(self, request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if request.url.host == "west.test" and request.method != "GET" and not self._asking:
+            self._asking = True
+            self.statuses.append(await self._ask())
+            self._asking = False
+        return answer
+
+    async def _ask(self) -> int:
+        said = f"request {len(self.statuses)}"
+        body = {"model": "gpt-large", "max_tokens": 4, "messages": [{"role": "user", "content": said}]}
+        headers = {"authorization": f"Bearer {self._key}"}
+        async with httpx.AsyncClient(transport=AppTransport(self._world.net.apps)) as client:
+            url = "http://west.test/v1/chat/completions"
+            return (await client.post(url, json=body, headers=headers)).status_code
+
+
+async def user_of_west(world: World) -> User:
+    users = await world.rows("west", "/users")
+    (issuer,) = [each for each in users if each["email"] == "reconciler@example.com"]
+    (key,) = await world.rows("west", f"/users/{issuer['id']}/api-keys")
+    return User(world, key["key"])
 
 
 async def renamed(applied: Path, folder: Path, clock: VirtualClock, **names: Any) -> None:
@@ -58,3 +93,27 @@ def test_one_apply_converges_though_the_name_on_the_host_stays(applied: Path, tm
         await renamed(applied, tmp_path / "world", clock, renamed=NEW, host_names=names)
 
     run(main)
+
+
+def test_users_are_served_all_the_while_though_the_host_learns_of_a_member_late(
+    applied: Path, tmp_path: Path
+) -> None:
+    """The scheduler of a stock host knows a new member of a group in use up to a second later."""
+
+    async def main(clock: VirtualClock) -> list[int]:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            host = world.hosts["west"].host
+            host.settings = replace(host.settings, membership_delay_s=1.0)
+            world.manifests = manifests(renamed={"gamma": "gama"})
+            user = await user_of_west(world)
+            world.net.alter.append(user)
+
+            report = await world.apply(ApplyOptions(Allowances(serving_delete=True)))
+
+            assert (report.exit_code, report.left) == (0, {})
+            return user.statuses
+
+    statuses = run(main)
+
+    assert statuses
+    assert set(statuses) == {200}

@@ -74,7 +74,7 @@ class Sub2apiDriver(HostDriver):
         correlation_header=usage.CORRELATION_HEADER,
         kinds=frozenset({"ShadowGroup", "ProviderAccount", "GatewayKey", "KeyIssuer", "Channel"}),
         platforms=frozenset({"openai", "anthropic", "gemini"}),
-        membership_delay_s=3.0,
+        membership_delay_s=2.0,
         usage_delay_s=0.2,
     )
     SETTINGS_SCHEMAS: ClassVar[Mapping[str, Mapping[str, Any]]] = SETTINGS_SCHEMAS
