@@ -1,7 +1,11 @@
-"""One applied world per module, as files that every test copies."""
+"""One applied world per module, as files that every test copies; all of them in memory."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +13,31 @@ import pytest
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import opened
 
+MEMORY = Path("/dev/shm")  # the folder made in it is private
+
+
+def _folder() -> Path:
+    """Make a folder in memory where there is such a thing: a world writes three databases, and keeps none."""
+    return Path(tempfile.mkdtemp(prefix="matrix-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    folder = _folder()
+    yield folder
+    shutil.rmtree(folder)
+
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def applied() -> Iterator[Path]:
     """The files of a world to which the matrix's manifests were applied, all of them Ready."""
-    folder = tmp_path_factory.mktemp("matrix") / "applied"
+    folder = _folder()
 
     async def main(clock: VirtualClock) -> None:
-        async with opened(folder, clock) as world:
+        async with opened(folder / "applied", clock) as world:
             report = await world.apply()
             assert (report.exit_code, report.outcome.not_ready) == (0, ())
 
     run(main)
-    return folder
+    yield folder / "applied"
+    shutil.rmtree(folder)

@@ -37,8 +37,10 @@ def ready(report: Report, kind: str, name: str) -> tuple[str, str]:
 def differences(report: Report, proofs: dict[PathKey, PathProof], causes: Sequence[Cause]) -> list[str]:
     """Return a sentence for everything that is not as the causes demand; none when all is right."""
     found: list[str] = []
-    for path in PATHS:
-        touching = [cause.paths[path] for cause in causes if path in cause.paths]
+    in_a_keys_name = [path for path in proofs if path.key]
+    for path in (*PATHS, *in_a_keys_name):
+        # Whichever key asks: the path, and what spoils it, are the same.
+        touching = [cause.paths[same] for cause in causes if (same := path._replace(key="")) in cause.paths]
         found += _of_path(path, proofs[path], touching)
     for status in report.outcome.statuses:
         found += _of_manifest(report, status.kind, status.name, causes)
