@@ -96,6 +96,11 @@ class Contract:
 
     def _still_needed(self, change: Change) -> str | None:
         """Return why an object must stay, judged by what is active *now*: part of the plan may have been held back."""
+        if change.key.kind == ProviderAccount.KIND and self._carries_alone(change):
+            return "an account that was to take its place is not proved"
+        if change.action is not Action.DELETE:
+            # Narrowed while it serves: that is what the manifest asks for.
+            return None
         document = self.staged.document
         retained = [Usage(each) for each in self.prospect.observed.retained]
         if RETIRED in change.key.name and means_replaced(
@@ -108,8 +113,6 @@ class Contract:
             return "a route of the active revision still uses its group"
         if change.key.kind == GatewayKey.KIND and self._key_is_used(change):
             return "a route of the active revision still uses it"
-        if change.key.kind == ProviderAccount.KIND and self._carries_alone(change):
-            return "an account that was to take its place is not proved"
         return None
 
     def _overlays(self, channel: ObjectKey) -> bool:
