@@ -25,7 +25,8 @@ ACCOUNTS = {
 """Account -> (shadow group, priority); each has an upstream of its own name."""
 DEADLINE_S = 8
 _PRICED = {
-    "channel": {"pricing": [{"models": ["gpt-large"], "inputPrice": 0.000002, "outputPrice": 0.000008}]}
+    "rpmLimit": 600,
+    "channel": {"pricing": [{"models": ["gpt-large"], "inputPrice": 0.000002, "outputPrice": 0.000008}]},
 }
 
 

@@ -156,13 +156,14 @@ def test_a_foreign_channel_over_a_group_is_a_conflict_that_the_plan_warns_of(
     run(main)
 
 
-def test_a_channel_taken_out_of_the_manifest_of_a_serving_group_goes_in_one_apply(
+def test_channel_and_limit_come_to_a_group_in_service_and_go_again_in_one_apply_each(
     applied: Path, tmp_path: Path
 ) -> None:
     async def main(clock: VirtualClock) -> None:
         async with opened(copied(applied, tmp_path / "world"), clock, manifests(channel=True)) as world:
             assert (await world.apply()).exit_code == 0
             assert [each["name"] for each in await world.rows("east", "/channels")] == ["east-chat"]
+            assert (await world.group("east-chat", "east"))["rpm_limit"] == 600
             world.manifests = manifests()
 
             report = await world.apply()
