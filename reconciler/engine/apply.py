@@ -217,7 +217,8 @@ class _Apply:
     async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
-        await self._renew(proofs, observed, stale(self.workspace, proofs.scope, proofs.policies.of_path))
+        due = set(stale(self.workspace, proofs.scope, proofs.policies.of_path))
+        await self._renew(proofs, observed, sorted(due | set(proofs.disturbed(observed))))
         await self._drill(proofs, observed, only_stale=True)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await self._write_statuses(after, proofs, {})

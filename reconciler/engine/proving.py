@@ -67,6 +67,49 @@ class Proofs:
 
         `handing_over`: accounts that contract is still to take out of a group may answer for it.
         """
+        intended = self._intended(
+            wanted, revision=revision, document=document, observed=observed, handing_over=handing_over
+        )
+        prover = Prover(
+            plane=self.workspace.plane,
+            drivers=self.workspace.drivers,
+            sender=self.workspace.sender,
+            clock=self.workspace.clock,
+            budget=self.budget,
+        )
+        gate = asyncio.Semaphore(PATHS_AT_ONCE)
+        done: list[PathProof] = []
+
+        async def one(each: judge.Intended) -> None:
+            async with gate:
+                proof = await self._probed(prover, each)
+            done.append(proof)
+            self._keep(proof, f"{len(done)}/{len(wanted)}")
+
+        await together(one(each) for each in intended)
+        return sorted(done, key=lambda proof: proof.key)
+
+    def disturbed(self, observed: Observed) -> list[PathKey]:
+        """Return the routes' paths that the planes no longer hold as the manifests say, whatever was proved before.
+
+        A foreign account in a group or a group that is gone shows here without a probe, and however fresh a proof is.
+        """
+        snapshot = observed.snapshot
+        routes = [path for path in self.scope.everything() if path.route]
+        intended = self._intended(
+            routes, revision=snapshot.revision, document=snapshot.document, observed=observed
+        )
+        return [each.key for each in intended if each.configured.status is not Status.HOLDS]
+
+    def _intended(
+        self,
+        wanted: Sequence[PathKey],
+        *,
+        revision: int,
+        document: Mapping[str, object],
+        observed: Observed,
+        handing_over: bool = False,
+    ) -> list[judge.Intended]:
         snapshot = observed.snapshot
         under_test = UnderTest(
             revision=revision,
@@ -81,25 +124,8 @@ class Proofs:
             stand_ins={path: self.scope.stand_in(path) for path in wanted},
             handing_over=handing_over,
         )
-        prover = Prover(
-            plane=self.workspace.plane,
-            drivers=self.workspace.drivers,
-            sender=self.workspace.sender,
-            clock=self.workspace.clock,
-            budget=self.budget,
-        )
         policies = {path: self.policies.of_path(path) for path in wanted}
-        gate = asyncio.Semaphore(PATHS_AT_ONCE)
-        done: list[PathProof] = []
-
-        async def one(each: judge.Intended) -> None:
-            async with gate:
-                proof = await self._probed(prover, each)
-            done.append(proof)
-            self._keep(proof, f"{len(done)}/{len(wanted)}")
-
-        await together(one(each) for each in intend(under_test, list(wanted), policies))
-        return sorted(done, key=lambda proof: proof.key)
+        return list(intend(under_test, list(wanted), policies))
 
     async def _probed(self, prover: Prover, intended: judge.Intended) -> PathProof:
         """Prove a path as often as its policy asks. All must hold: the first that does not is the answer."""
