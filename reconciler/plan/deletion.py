@@ -43,6 +43,8 @@ class Wanted:
     active: Usage
     kept: Sequence[Usage]
     """The document after the plan, and every other one that may become active."""
+    carrying: AbstractSet[ObjectKey] = frozenset()
+    """ShadowGroups on which something of ours stands that this plan does not move."""
 
 
 @dataclass
@@ -87,6 +89,9 @@ def _leave(entry: InventoryEntry, plane: PlaneIndex, wanted: Wanted, found: Left
             f"{entry.key.plane}: the inventory says that id {entry.object_id} is our {label}, but it {carried}; "
             "nothing is deleted"
         )
+    elif entry.key in wanted.carrying:
+        message = "no manifest names it any more, but something that could not be moved still stands on it"
+        found.skipped.append(Skipped(entry.key, SkipReason.STILL_REFERENCED, message))
     elif _still_used(entry, wanted):
         message = "no manifest names it any more, but a revision that is or may become active still uses it"
         found.skipped.append(Skipped(entry.key, SkipReason.STILL_REFERENCED, message))

@@ -24,6 +24,7 @@ from reconciler.plan.model import (
     DesiredObject,
     InventoryEntry,
     ObjectKey,
+    ObservedObject,
     Plan,
     PlaneObservation,
 )
@@ -57,7 +58,8 @@ def plan(
     known = known_from(desired, observations, inventory, installation=installation, document=document_before)
     documents = [Usage(document_after), *(Usage(document) for document in retained_documents)]
     skipped, changes = decide(known, observations, paused)
-    rest = leftovers(inventory, known.planes, _wanted(known, paused, documents))
+    unmoved = {each.key for each in skipped}
+    rest = leftovers(inventory, known.planes, _wanted(known, paused, documents, _carrying(unmoved, known)))
     skipped += rest.skipped + unknown_entries(known, observations, paused)
     seconds = twins(known.matches, changes, inventory, [known.active, *documents])
     before = impact.configuration(document_before, "before")
@@ -97,8 +99,22 @@ def _bare(change: Change) -> list[Any]:
     return [change.action, change.key, change.change_class, change.object_id, fields]
 
 
+def _carrying(unmoved: Iterable[ObjectKey], known: Known) -> frozenset[ObjectKey]:
+    """Return the groups on which accounts and keys stand that nothing is planned for."""
+    return frozenset(
+        ObjectKey(key.plane, "ShadowGroup", str(name))
+        for key in unmoved
+        if (seen := _seen(key, known)) is not None
+        for name in (*(seen.fields.get("groups") or ()), seen.fields.get("group"))
+        if name
+    )
+
+
 def _wanted(
-    known: Known, suspended: Mapping[ObjectKey, Location | None], documents: Sequence[Usage]
+    known: Known,
+    suspended: Mapping[ObjectKey, Location | None],
+    documents: Sequence[Usage],
+    carrying: frozenset[ObjectKey],
 ) -> Wanted:
     claimed = {
         (key.plane, match.observed.kind, match.observed.object_id)
@@ -106,7 +122,11 @@ def _wanted(
         if match.observed is not None
     }
     return Wanted(
-        keys=known.desired.keys() | suspended.keys(), claimed=claimed, active=known.active, kept=documents
+        keys=known.desired.keys() | suspended.keys(),
+        claimed=claimed,
+        active=known.active,
+        kept=documents,
+        carrying=carrying,
     )
 
 
@@ -124,13 +144,18 @@ def _touched(key: ObjectKey, known: Known) -> tuple[ObjectKey, ...]:
     if key.kind != "ProviderAccount":
         return (key._replace(name=key.name.partition(RETIRED)[0]),)
     groups: set[str] = set()
-    wanted, match = known.desired.get(key), known.matches.get(key)
-    entry = known.entries.get(key)
-    plane = known.planes[key.plane]
-    seen = match.observed if match else plane.by_id.get((key.kind, entry.object_id)) if entry else None
+    wanted, seen = known.desired.get(key), _seen(key, known)
     for fields in (wanted.fields if wanted else {}, seen.fields if seen else {}):
         groups.update(str(name) for name in fields.get("groups") or ())
     return tuple(ObjectKey(key.plane, "ShadowGroup", name) for name in sorted(groups))
+
+
+def _seen(key: ObjectKey, known: Known) -> ObservedObject | None:
+    """Return what stands on its plane for a key, if anything does and the plane can be read."""
+    match, entry, plane = known.matches.get(key), known.entries.get(key), known.planes.get(key.plane)
+    if match is not None:
+        return match.observed
+    return plane.by_id.get((key.kind, entry.object_id)) if entry and plane else None
 
 
 def _revision(observations: Mapping[str, PlaneObservation]) -> int | None:

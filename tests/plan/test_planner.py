@@ -631,3 +631,21 @@ def test_a_binding_to_another_model_shows_in_the_impact() -> None:
     assert [each.shadow_model for each in (*row.before, *row.after)] == ["gpt-4o", "gpt-4.1"]
     assert plan.affected == (("east-chat", "fast"),)
     assert only(plan).risk is Risk.MEDIUM
+
+
+def test_a_group_stays_while_an_account_that_cannot_move_stands_on_it() -> None:
+    """Its new group's name is taken by a stranger, so the account's move is skipped; the old group carries it on."""
+    fresh, moved = a_group("fresh"), account(groups=["fresh"])
+    plan = make(
+        fresh,
+        moved,
+        observed=[foreign(fresh, "99"), seen(CHAT, "1"), seen(ALPHA, "2")],
+        inventory=[entry(CHAT, "1"), entry(ALPHA, "2")],
+    )
+
+    assert told(plan) == []
+    assert skips(plan) == {
+        "ShadowGroup/fresh": SkipReason.FOREIGN_OBJECT,
+        "ProviderAccount/alpha": SkipReason.DEPENDENCY_SKIPPED,
+        "ShadowGroup/chat": SkipReason.STILL_REFERENCED,
+    }
