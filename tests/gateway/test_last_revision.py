@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from reconciler.gateway.contract import RevisionInfo, StorageUnavailable
@@ -137,6 +139,21 @@ def test_a_copy_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     copy = LastRevision(tmp_path / "last-revision", Keys(MASTER))
     assert copy.read() is None
     copy.write(KEPT)
+    assert copy.read() == KEPT
+    assert [path.name for path in tmp_path.iterdir()] == ["last-revision"]
+
+
+def test_a_copy_that_cannot_be_written_whole_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    copy = LastRevision(tmp_path / "last-revision", Keys(MASTER))
+    copy.write(KEPT)
+    monkeypatch.setattr("reconciler.gateway.last_revision.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        copy.write(msgspec.structs.replace(KEPT, document=b"newer"))
     assert copy.read() == KEPT
     assert [path.name for path in tmp_path.iterdir()] == ["last-revision"]
 

@@ -68,7 +68,7 @@ class DataPlaneCollector(Collector):
         yield _counter("failovers", "Failover events.", ("logical_group", "cause"), counts.failovers)
         yield self._durations()
         yield from self._under_way()
-        yield self._route_states()
+        yield from self._route_states()
         if self._log is not None:
             dropped = CounterMetricFamily(_PREFIX + "decision_rows_dropped", "Log rows lost on overflow.")
             dropped.add_metric((), self._log.dropped)
@@ -97,20 +97,32 @@ class DataPlaneCollector(Collector):
         degraded.add_metric((), float(self._runtime.backend.degraded))
         yield degraded
 
-    def _route_states(self) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(
+    def _route_states(self) -> Iterator[Metric]:
+        states = GaugeMetricFamily(
             _PREFIX + "route_state",
             "1 for the state that a route is in; routes without failures are closed and left out.",
             labels=("route", "state"),
         )
-        if self._revisions.active is None:
-            return family
-        known = {health.key: health.state for health in self._runtime.backend.peek()}
-        for route in self._revisions.active.configuration.routes:
-            present = known.get(health_key(route))
-            for state in _STATES if present is not None else ():
-                family.add_metric((route.name, state), float(state == present))
-        return family
+        cooldowns = GaugeMetricFamily(
+            _PREFIX + "route_cooldowns", "Cooldowns in a row, the present one included.", labels=("route",)
+        )
+        until = GaugeMetricFamily(
+            _PREFIX + "route_open_until_seconds",
+            "When a route's cooldown ends or ended, in seconds since the epoch.",
+            labels=("route",),
+        )
+        active = self._revisions.active
+        known = {health.key: health for health in self._runtime.backend.peek()}
+        for route in active.configuration.routes if active is not None and known else ():
+            health = known.get(health_key(route))
+            if health is None:
+                continue
+            for state in _STATES:
+                states.add_metric((route.name, state), float(state == health.state))
+            cooldowns.add_metric((route.name,), health.cooldowns)
+            if health.open_until is not None:
+                until.add_metric((route.name,), health.open_until)
+        yield from (states, cooldowns, until)
 
 
 def _counter(

@@ -73,6 +73,40 @@ async def test_decisions_are_newest_first_in_pages(logged: ControlPlane) -> None
     assert (numbers, cursor) == ([6, 5, 4, 3, 2, 1, 0], {"cursor": None})
 
 
+async def test_rows_that_arrive_between_two_pages_neither_repeat_nor_hide_others(
+    logged: ControlPlane,
+) -> None:
+    first = await logged.ok("GET", "/decisions", params={"limit": 3})
+    await logged.context.run(logged.context.storage.logs.write, [decision(n) for n in range(7, 12)], [])
+
+    second = await _numbers(logged, limit=10, cursor=first["next_cursor"])
+
+    assert [int(item["request_id"], 16) for item in first["items"]] + second == [6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("log", ["sticky-audit", "failover-events"])
+async def test_audits_are_paged_like_decisions(logged: ControlPlane, log: str) -> None:
+    kind = {"sticky-audit": "sticky", "failover-events": "failover"}[log]
+    more = [
+        (
+            kind,
+            {
+                "at": decision(n).at,
+                "request_id": decision(n).request_id,
+                "route_id": "chat-east",
+                "event": "hit",
+            },
+        )
+        for n in range(10, 14)
+    ]
+    await logged.context.run(logged.context.storage.logs.write, [], more)
+
+    page = await logged.ok("GET", f"/{log}", params={"limit": 3, "since": decision(10).at})
+    rest = await _numbers(logged, log, limit=3, since=decision(10).at, cursor=page["next_cursor"])
+
+    assert [int(item["request_id"], 16) for item in page["items"]] + rest == [13, 12, 11, 10]
+
+
 async def test_each_filter_and_their_conjunction(logged: ControlPlane) -> None:
     assert await _numbers(logged, route_id="chat-west") == [5]
     assert await _numbers(logged, since="2026-01-31T12:00:04Z") == [6, 5, 4]

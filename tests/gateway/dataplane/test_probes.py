@@ -32,6 +32,35 @@ async def test_an_unknown_token_is_refused_and_nothing_is_sent() -> None:
     assert "canary-forged" not in reply.body.decode()
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "revision",
+        "pin",
+        "route",
+        "routes",
+        "namespace",
+        "unavailable",
+        "fault",
+        "faults",
+        "sticky-ttl",
+        "cooldown",
+    ],
+)
+async def test_what_only_a_token_may_say_is_inert_in_a_header_of_its_own(claim: str) -> None:
+    stage = Stage()
+    stage.revisions.others[2] = loaded(
+        document(routes=[route("spare", "west"), route("best", "east", enabled=False)]), 2
+    )
+
+    for value in ("2", "spare", '{"best":"500"}'):
+        reply = await stage.chat(headers={f"x-reconcile-{claim}": value})
+        assert (reply.status, stage.row.revision, stage.tried()) == (200, 1, ["best"])
+        assert (stage.row.probe, stage.row.namespace) == (None, None)
+        assert not any(name.startswith(b"x-reconcile") for name, _ in stage.upstream.requests[-1].headers)
+    assert await stage.backend.health() == []
+
+
 async def test_the_token_is_stripped_before_the_host() -> None:
     stage = Stage()
 
