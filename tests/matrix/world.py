@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,9 +197,9 @@ class World:
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, clock: VirtualClock, wanted: ManifestSet | None = None
+    folder: Path, clock: VirtualClock, wanted: ManifestSet | None = None, **delays_s: float
 ) -> AsyncIterator[World]:
-    """Run a world on the files of `folder`; an empty folder is an empty world."""
+    """Run a world on the files of `folder`; empty means an empty world. `delays_s` are hosts' settings."""
     net = Net(clock)
     upstreams = {
         name: create_upstream_app(
@@ -208,7 +208,7 @@ async def opened(
         for name in ACCOUNTS
     }  # fmt: skip
     net.apps.update({f"upstream-{name}.test": app for name, app in upstreams.items()})
-    hosts = {name: _host(name, folder, clock, net) for name in HOSTS}
+    hosts = {name: _host(name, folder, clock, net, delays_s) for name in HOSTS}
     net.apps.update({f"{name}.test": app for name, app in hosts.items()})
     settings = Settings(folder / "gateway", _tokens(folder), replica="gateway-1")
     async with contextlib.AsyncExitStack() as stack:
@@ -231,14 +231,15 @@ def _tokens(folder: Path) -> Path:
     return tokens
 
 
-def _host(name: str, folder: Path, clock: VirtualClock, net: Net) -> HostApp:
+def _host(name: str, folder: Path, clock: VirtualClock, net: Net, delays_s: Mapping[str, float]) -> HostApp:
+    delays = {"usage_delay_s": 0.0, "membership_delay_s": 0.0, "ops_delay_s": 0.0, **delays_s}
     return create_host_app(
         Database(folder / f"{name}.db"),
         HostSettings(
             name=name,
-            usage_delay_s=0.0,
-            membership_delay_s=0.0,
-            ops_delay_s=0.0,
+            usage_delay_s=delays["usage_delay_s"],
+            membership_delay_s=delays["membership_delay_s"],
+            ops_delay_s=delays["ops_delay_s"],
             logins_per_minute=0,
             probe_responses=False,
         ),
