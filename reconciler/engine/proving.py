@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -196,7 +196,14 @@ class Proofs:
         """Open an account's quarantine and close it again whatever happens, interruption included."""
         prover = self.account_prover(account.spec.host)
         like = self.workspace.manifests.get(ShadowGroup, account.spec.groups[0])
-        opened = await prover.open(account, like)
+        opening = asyncio.ensure_future(prover.open(account, like))
+        try:
+            opened = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # What is half made could not be taken away: let it be made, and take it away whole.
+            with suppress(RemoteError):
+                await prover.close(await opening)
+            raise
         try:
             yield opened
         finally:

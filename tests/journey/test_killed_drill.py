@@ -7,6 +7,8 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.journey.test_drills import standing
 from tests.journey.world import ROOT, World
 
@@ -14,6 +16,7 @@ STEPS = 10
 """Writes to the host: all that proving the first account takes, as the last run's own words show."""
 
 
+@pytest.mark.timeout(400)  # twenty runs of the real command, one after the other
 def test_after_a_kill_at_any_step_the_next_run_leaves_nothing_temporary(applied: World) -> None:
     before = standing(applied)
     left_behind, told = set(), ""

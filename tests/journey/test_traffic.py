@@ -51,6 +51,7 @@ def test_a_change_that_is_not_proved_is_never_promoted_and_users_see_nothing(emp
     empty.apply()
     before = empty.snapshot()
     (empty.manifests / "broken.yaml").write_text(BROKEN)
+    empty.environ["RECONCILE_SECRET_UPSTREAM_REFUSED"] = "canary-key-that-the-upstream-refuses"
     with Users(empty) as users:
         report = empty.apply(code=3)
 
@@ -87,7 +88,7 @@ spec:
   host: east
   groups: [east-broken]
   baseUrl: embedded://upstream-gamma/v1
-  credential: {valueFrom: {env: RECONCILE_SECRET_KEY_BATCH}}
+  credential: {valueFrom: {env: RECONCILE_SECRET_UPSTREAM_REFUSED}}
   models: [gpt-4.1]
 ---
 apiVersion: routing.reconcile.dev/v1
