@@ -39,6 +39,7 @@ def die_at(world: World, step: int) -> str:
     """Verify, and die at a write to host east; return all of them up to that one."""
     environ = {
         **world.environ,
+        "RECONCILE_LEASE_SECONDS": "5",  # what the next run has to wait out
         "KILL_AT": str(step),
         "KILL_HOST": urlsplit(world.url("east")).netloc,
         "PYTHONPATH": str(ROOT),
