@@ -56,7 +56,11 @@ class AcceptanceSpec(Strict):
         description="The least grade that makes Ready; default: the best that the host's driver can give.",
     )
     freshness: Duration = Field("24h", description="A proof older than this no longer counts.")
-    deadline: Duration = Field("30s", description="How long to look for the usage row before NotProved.")
+    deadline: Duration = Field(
+        "30s",
+        description="How long a usage row is in time. One that comes within half as long again is RowLate; none is "
+        "NotProved.",
+    )
     probes: int = Field(1, ge=1, le=20, description="Probe requests per route and public model.")
     max_tokens: int = Field(16, ge=1, le=4096, description="`max_tokens` of each probe.")
     drills: list[Drill] = Field(default_factory=list, description="Exercises to run besides the probes.")

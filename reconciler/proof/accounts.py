@@ -181,7 +181,7 @@ class AccountProver:
 
         async def ask() -> tuple[Verdict, Exchange]:
             found.append(await finders[0].find(correlation_id, intended.policy.deadline_s))
-            return judge_found(intended, correlation_id, found[0], {"correlationId": correlation_id})
+            return judge_found(intended, correlation_id, found[0])
 
         proof = await self._link(replace(proof, correlation_id=correlation_id), Link.PROVED, ask)
         settle(self.budget, reserved[-1], found)

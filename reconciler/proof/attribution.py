@@ -17,7 +17,9 @@ from reconciler.proof.clock import Clock
 from reconciler.proof.model import Grade
 
 ROW_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Waits between looks for the usage row; the last repeats until the deadline."""
+"""Waits between looks for the usage row; the last repeats until the deadline, and on through the time of grace."""
+GRACE = 0.5
+"""Share of the deadline for which a row is still looked for after it: a late one is told from one that never comes."""
 SLACK = timedelta(minutes=5)
 """How far a host's clock may be from ours. Rows from before the probe are known by their ids, not by their times."""
 SETTLE_S = 2.0
@@ -38,13 +40,15 @@ class Attributed:
 
     rows: tuple[UsageRow, ...]
     grade: Grade
+    waited_s: float = 0.0
+    """How long after the answer the look began that found the first row; more than the deadline: it came late."""
 
 
 class Attribution(Protocol):
     """Finds the rows of one probe."""
 
     async def find(self, correlation_id: str | None, deadline_s: float) -> Attributed:
-        """Return what is there once a row is there, or nothing when the deadline has passed."""
+        """Return what is there once a row is there, or nothing when the deadline and the grace have passed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class ByCorrelation:
         async def look() -> list[UsageRow]:
             return await self.driver.usage(correlation_id)
 
-        return Attributed(tuple(await _until(look, self.clock, deadline_s)), Grade.EXACT)
+        rows, waited_s = await _until(look, self.clock, deadline_s)
+        return Attributed(tuple(rows), Grade.EXACT, waited_s)
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,13 @@ class ByKeyAndWindow:
 
     async def find(self, correlation_id: str | None, deadline_s: float) -> Attributed:
         """Look a second time before calling a row the only one: a log is no snapshot."""
-        rows = await _until(self._new, self.clock, deadline_s)
+        rows, waited_s = await _until(self._new, self.clock, deadline_s)
         if not rows:
             return Attributed((), Grade.CIRCUMSTANTIAL)
         await self.clock.sleep(SETTLE_S)
         rows = await self._new()
         alone = len(rows) == 1 and not await self.others(self.since)
-        return Attributed(tuple(rows), Grade.EXCLUSIVE if alone else Grade.CIRCUMSTANTIAL)
+        return Attributed(tuple(rows), Grade.EXCLUSIVE if alone else Grade.CIRCUMSTANTIAL, waited_s)
 
     async def _new(self) -> list[UsageRow]:
         rows = await rows_of_key(self.driver, self.key_id, self.clock)
@@ -116,12 +121,18 @@ async def rows_of_key(driver: HostDriver, key_id: str, clock: Clock) -> list[Usa
 
 async def _until(
     look: Callable[[], Awaitable[list[UsageRow]]], clock: Clock, deadline_s: float
-) -> list[UsageRow]:
+) -> tuple[list[UsageRow], float]:
+    """Return the rows, and after how many seconds the look began that found them.
+
+    One look falls on the deadline itself and the last on the end of the grace, whatever the rhythm between them.
+    """
     started = clock.monotonic()
+    deadline, end = started + deadline_s, started + deadline_s * (1 + GRACE)
     delays = iter(ROW_DELAYS_S)
     while True:
+        now = clock.monotonic()
         rows = await look()
-        delay_s = next(delays, ROW_DELAYS_S[-1])
-        if rows or clock.monotonic() - started + delay_s > deadline_s:
-            return rows
-        await clock.sleep(delay_s)
+        if rows or now >= end:
+            return rows, now - started
+        edge = deadline if now < deadline else end
+        await clock.sleep(max(min(next(delays, ROW_DELAYS_S[-1]), edge - clock.monotonic()), 0.0))

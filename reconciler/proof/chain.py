@@ -228,8 +228,7 @@ class Prover:
 
         async def ask() -> tuple[Verdict, Exchange]:
             found.append(await rows.find(proof.correlation_id, intended.policy.deadline_s))
-            asked = {"correlationId": proof.correlation_id, "deadlineSeconds": intended.policy.deadline_s}
-            return judge_found(intended, proof.correlation_id, found[0], asked)
+            return judge_found(intended, proof.correlation_id, found[0])
 
         proof = await self._link(proof, Link.PROVED, ask)
         settle(self.budget, reservation, found)
@@ -280,14 +279,17 @@ _UNREADABLE = {
 
 
 def judge_found(
-    intended: Intended, correlation_id: str | None, found: Attributed, asked: Mapping[str, Any]
+    intended: Intended, correlation_id: str | None, found: Attributed
 ) -> tuple[Verdict, Exchange]:
     """Judge what an attribution found, and put it down for the record."""
     if correlation_id is None and found.grade is Grade.EXACT:
         return judge.inconclusive(Reason.NO_CORRELATION, "the answer carried no correlation id"), Exchange()
     rows = [describe_row(row) for row in found.rows]
-    verdict = judge.judge_rows(intended, found.rows, found.grade)
-    return verdict, Exchange(asked, {"rows": rows, "grade": found.grade.value})
+    deadline_s, waited_s = intended.policy.deadline_s, round(found.waited_s, 3)
+    late = judge.lateness(waited_s, deadline_s)
+    verdict = judge.judge_rows(intended, found.rows, found.grade, late=late)
+    asked = {"correlationId": correlation_id, "deadlineSeconds": deadline_s}
+    return verdict, Exchange(asked, {"rows": rows, "grade": found.grade.value, "waitedSeconds": waited_s})
 
 
 def named_by(proof: PathProof, intended: Intended, found: Sequence[Attributed]) -> PathProof:

@@ -117,6 +117,11 @@ def judge_resolution(intended: Intended, answer: Mapping[str, Any]) -> Verdict:
         return broken(
             reason, f"resolved to route {route} ({answer.get('cause')}), not to {intended.key.route}"
         )
+    return _judge_target(intended, answer, "resolved")
+
+
+def _judge_target(intended: Intended, said: Mapping[str, Any], how: str) -> Verdict:
+    """Judge where the intended route leads, as the resolver or the decision log says."""
     wanted = {
         "shadow_host_id": intended.host,
         "shadow_group_id": intended.group_id,
@@ -124,10 +129,8 @@ def judge_resolution(intended: Intended, answer: Mapping[str, Any]) -> Verdict:
         "gateway_key_source": intended.gateway_key,
     }
     for name, value in wanted.items():
-        if answer.get(name) != value:
-            return broken(
-                Reason.RESOLVED_ELSEWHERE, f"resolved {name} is {answer.get(name)!r}, not {value!r}"
-            )
+        if said.get(name) != value:
+            return broken(Reason.TARGET_DIFFERS, f"{how} {name} is {said.get(name)!r}, not {value!r}")
     return HOLDS
 
 
@@ -150,13 +153,14 @@ def judge_decision(intended: Intended, status: int, row: Mapping[str, Any] | Non
         failed_over = any(attempt.get("route_id") == intended.key.route for attempt in attempts)
         reason = Reason.FAILED_OVER if failed_over else Reason.SERVED_ELSEWHERE
         return broken(reason, f"route {row.get('route_id')} served, not {intended.key.route}")
-    return HOLDS
+    return _judge_target(intended, row, "serving")
 
 
-def judge_rows(intended: Intended, rows: Sequence[UsageRow], grade: Grade) -> Verdict:
+def judge_rows(intended: Intended, rows: Sequence[UsageRow], grade: Grade, *, late: str = "") -> Verdict:
     """Judge rows that are tied to a request with a certain grade, against what the policy demands.
 
     Rows that may be somebody else's (circumstantial) prove nothing by what they do not name: never a disproof.
+    `late` says how late they came: what they would prove is inconclusive then, and what they disprove is disproved.
     """
     if grade is Grade.CIRCUMSTANTIAL and rows:
         verdicts = [judge_usage(intended, [row]) for row in rows]
@@ -174,7 +178,16 @@ def judge_rows(intended: Intended, rows: Sequence[UsageRow], grade: Grade) -> Ve
         return broken(
             Reason.GRADE_TOO_LOW, f"the proof is {grade.value}, the Acceptance demands {minimum.value}"
         )
+    if verdict.status is Status.HOLDS and late:
+        return inconclusive(Reason.ROW_LATE, late)
     return verdict
+
+
+def lateness(waited_s: float, deadline_s: float) -> str:
+    """Return how late a row came that was found `waited_s` after the answer; empty when it came in time."""
+    if waited_s <= deadline_s:
+        return ""
+    return f"the usage row came {waited_s:.1f} s after the answer; the Acceptance waits {deadline_s:g} s"
 
 
 def telling_row(intended: Intended, rows: Sequence[UsageRow]) -> UsageRow:

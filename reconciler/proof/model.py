@@ -70,6 +70,7 @@ class Reason(StrEnum):
     ROUTE_COOLING = "RouteCooling"
     # resolved
     RESOLVED_ELSEWHERE = "ResolvedElsewhere"
+    TARGET_DIFFERS = "TargetDiffers"
     STICKY_ELSEWHERE = "StickyElsewhere"
     UNRESOLVED = "Unresolved"
     WRONG_REVISION = "WrongRevision"
@@ -82,6 +83,7 @@ class Reason(StrEnum):
     OVER_BUDGET = "OverBudget"
     # proved
     NO_CORRELATION = "NoCorrelation"
+    ROW_LATE = "RowLate"
     ROW_MISSING = "NotProved"
     USAGE_UNREADABLE = "UsageUnreadable"
     WRONG_GROUP = "WrongGroup"
@@ -112,7 +114,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_MANAGED_KEY: "give a ManagedKey access to the logical group and the model; probes borrow its rights",
     Reason.RUNTIME_UNREADABLE: "check the gateway's runtime backend",
     Reason.ROUTE_COOLING: "look at the route's last failures (describe Route/NAME); it serves again after the cooldown",
-    Reason.RESOLVED_ELSEWHERE: "compare priorities and weights with the decision's trace",
+    Reason.RESOLVED_ELSEWHERE: "another route comes first: compare priorities and weights with the decision's trace",
+    Reason.TARGET_DIFFERS: "the route leads to another host, group, model or key: apply the manifests",
     Reason.STICKY_ELSEWHERE: "a sticky binding sends this session elsewhere; it ends with its TTL",
     Reason.UNRESOLVED: "see the decision's trace: no candidate was taken",
     Reason.WRONG_REVISION: "the gateway did not use the revision under test; look at its replicas",
@@ -123,7 +126,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.GATEWAY_UNREACHABLE: "make the gateway's data plane reachable from here",
     Reason.OVER_BUDGET: "raise the Acceptance's budget, or wait for the next UTC day",
     Reason.NO_CORRELATION: "the host's correlation header did not reach us; check what stands between gateway and host",
-    Reason.ROW_MISSING: "no usage row appeared in time; look at the host's usage log, or raise the deadline",
+    Reason.ROW_LATE: "the row is as intended, but late: raise the Acceptance's deadline, or look why the host lags",
+    Reason.ROW_MISSING: "no usage row of the request came, not even late: look whether the host records usage at all",
     Reason.USAGE_UNREADABLE: "make the host's usage log readable",
     Reason.WRONG_GROUP: "the host billed another group: look at the gateway key's group on the host",
     Reason.WRONG_ACCOUNT: "the host billed an account that no manifest binds to the group",

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import httpx
 
+from reconciler.proof.attribution import GRACE
 from reconciler.proof.model import Link, PathKey, Reason
-from tests.matrix.manifests import ACCOUNTS, MODELS, ROUTES, host_of
+from tests.matrix.manifests import ACCOUNTS, DEADLINE_S, MODELS, ROUTES, host_of
 from tests.matrix.world import World
 
 Effect = Literal["disproved", "broken", "inconclusive"]
@@ -163,6 +164,21 @@ def served_by_other_revision(route: str) -> Cause:
     )
 
 
+def served_for_another_model(route: str) -> Cause:
+    def change(body: Any, _: httpx.Request) -> Any:
+        rows = [
+            {**row, "shadow_model": "gpt-other"} if row["route_id"] == route else row for row in body["items"]
+        ]
+        return {**body, "items": rows}
+
+    what = expected("broken", Link.SERVED, Reason.TARGET_DIFFERS)
+    return Cause(
+        f"served-for-another-model({route})",
+        _altered(_asks("/api/v1/decisions"), change),
+        dict.fromkeys(route_paths(route), what),
+    )
+
+
 def failed_over(route: str) -> Cause:
     def change(body: Any, _: httpx.Request) -> Any:
         rows = [{**row, "route_id": ELSEWHERE} if row["route_id"] == route else row for row in body["items"]]
@@ -265,7 +281,19 @@ def row_missing(account: str) -> Cause:
     return Cause(f"row-missing({account})", _ordered(account, {"kind": "usage-drop"}), _both(account, what))
 
 
+def row_late(account: str) -> Cause:
+    """The row comes after the deadline of the routes' Acceptance, while it is still looked for.
+
+    Of accounts nothing is demanded, so theirs is the default's deadline, which is longer.
+    """
+    what = expected("inconclusive", Link.PROVED, Reason.ROW_LATE)
+    inject = _ordered(account, {"kind": "usage-delay", "seconds": DEADLINE_S * (1 + GRACE / 2)})
+    routes = [ROUTE_OF[account]] if account in ROUTE_OF else []
+    return Cause(f"row-late({account})", inject, dict.fromkeys(route_paths(*routes), what))
+
+
 def row_too_late(account: str) -> Cause:
+    """The row comes so late that it looks like none."""
     what = expected("inconclusive", Link.PROVED, Reason.ROW_MISSING)
     inject = _ordered(account, {"kind": "usage-delay", "seconds": 200})
     return Cause(f"row-too-late({account})", inject, _both(account, what))
@@ -362,8 +390,8 @@ def every_cause() -> list[Cause]:
     found = [
         make(route)
         for make in (
-            wrong_route, sticky_pin, wrong_revision, served_by_other_revision, failed_over, cooling, key_unknown,
-            foreign_account,
+            wrong_route, sticky_pin, wrong_revision, served_by_other_revision, served_for_another_model,
+            failed_over, cooling, key_unknown, foreign_account,
         )
         for route in ROUTES
     ]  # fmt: skip
@@ -375,6 +403,7 @@ def every_cause() -> list[Cause]:
             other_model(account, "gpt-large"),
             other_model(account, "gpt-small", "model"),
             row_missing(account),
+            row_late(account),
             row_too_late(account),
             row_in_time(account),
         ]

@@ -76,6 +76,22 @@ def test_a_route_that_real_traffic_has_cooled_is_not_ready(applied: Path, tmp_pa
     assert report.exit_code == 3
 
 
+def test_a_route_whose_upstreams_all_fail_is_told_as_refused_and_no_fallback_hides_it(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def spoil(world: World) -> None:
+        for account in ("alpha", "beta"):
+            faults = {"faults": [{"kind": "status", "status": 500}]}
+            world.upstreams[account].faults.replace(faults, frozenset({"status"}))
+
+    report, proofs = in_world(applied, tmp_path, spoil)
+
+    assert why(proofs, "near") == {(Link.SERVED, Status.BROKEN, Reason.UPSTREAM_REFUSED)}
+    assert ready(report, "Route", "near") == ("False", "UpstreamRefused")
+    assert why(proofs, "beside") == why(proofs, "spare") == set()
+    assert report.exit_code == 3
+
+
 def test_a_spent_budget_is_a_reason_and_not_a_failure(applied: Path, tmp_path: Path) -> None:
     async def spoil(world: World) -> None:
         """The budget in the manifests is spent by the apply before."""

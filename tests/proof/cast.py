@@ -161,6 +161,7 @@ def route_proof(
     status: int = 200,
     row: Mapping[str, Any] | None = None,
     rows: Sequence[UsageRow] | None = None,
+    waited_s: float = 0.4,
     clean: Verdict = judge.HOLDS,
     observed_at: datetime = NOW,
 ) -> PathProof:
@@ -192,9 +193,9 @@ def route_proof(
         ),
         (
             Link.PROVED,
-            judge.judge_usage(wanted, found),
+            judge.judge_rows(wanted, found, Grade.EXACT, late=judge.lateness(waited_s, 30)),
             {"correlationId": CORRELATION, "deadlineSeconds": 30},
-            {"rows": [describe_row(each) for each in found]},
+            {"rows": [describe_row(each) for each in found], "waitedSeconds": waited_s},
         ),
     ]
     return _chain(wanted, steps, found, clean, observed_at, through_gateway=True)
@@ -298,6 +299,8 @@ def every_kind_of_proof() -> dict[str, PathProof]:
         "failed over": route_proof(row=decision(wanted, route_id="chat-west")),
         "wrong revision": route_proof(row=decision(wanted, revision=1)),
         "row missing": route_proof(rows=[]),
+        "row late": route_proof(waited_s=31.6),
+        "late row of another group": route_proof(rows=[usage_row(wanted, group_id="3")], waited_s=31.6),
         "two rows": route_proof(rows=[usage_row(wanted), usage_row(wanted, row_id="16")]),
         "wrong group": route_proof(rows=[usage_row(wanted, group_id="3")]),
         "wrong account": route_proof(rows=[usage_row(wanted, account_id="9", account_name="somebody")]),

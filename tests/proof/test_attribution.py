@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from reconciler.hosts.contract import Capabilities, HostDriver, UsageRow
-from reconciler.proof.attribution import SETTLE_S, Attribution, attribution
-from reconciler.proof.judge import Policy, judge_rows
+from reconciler.proof.attribution import GRACE, SETTLE_S, Attribution, attribution
+from reconciler.proof.judge import Policy, judge_rows, lateness
 from reconciler.proof.model import Grade, Reason, Status
 from tests.proof.cast import NOW, overflow, usage_row
 
@@ -112,13 +112,40 @@ async def test_a_second_row_that_comes_a_moment_later_takes_exclusiveness_away()
     assert (len(found.rows), found.grade) == (2, Grade.CIRCUMSTANTIAL)
 
 
-async def test_no_row_within_the_deadline_is_no_row() -> None:
+async def test_a_row_that_has_not_come_when_the_grace_is_over_is_no_row() -> None:
     time = Time()
 
     found = await (await begun(Host(time, [(60.0, row(1))]), time)).find(None, 10)
 
     assert found.rows == ()
-    assert time.elapsed_s <= 10
+    assert time.elapsed_s == 10 * (1 + GRACE)
+
+
+@pytest.mark.parametrize("names_requests", [True, False])
+@pytest.mark.parametrize(
+    "comes_at_s, late", [(0.5, False), (9.999, False), (10.0, False), (10.001, True), (15.0, True)]
+)
+async def test_a_row_is_late_from_the_deadline_on_and_not_before(
+    comes_at_s: float, late: bool, names_requests: bool
+) -> None:
+    time = Time()
+    finder = await begun(Host(time, [(comes_at_s, row(1))], names_requests=names_requests), time)
+
+    found = await finder.find(row(1).correlation_id, 10)
+
+    assert len(found.rows) == 1
+    assert (lateness(found.waited_s, 10) != "") == late
+
+
+def test_a_late_row_that_names_what_was_intended_proves_nothing_and_one_that_does_not_disproves() -> None:
+    late = lateness(12.04, 10)
+
+    as_intended = judge_rows(demanding(Grade.EXACT), [row(1)], Grade.EXACT, late=late)
+    another = judge_rows(demanding(Grade.EXACT), [row(1, account_id="9")], Grade.EXACT, late=late)
+
+    assert (as_intended.status, as_intended.reason) == (Status.INCONCLUSIVE, Reason.ROW_LATE)
+    assert as_intended.message == "the usage row came 12.0 s after the answer; the Acceptance waits 10 s"
+    assert (another.status, another.reason) == (Status.BROKEN, Reason.WRONG_ACCOUNT)
 
 
 async def test_rows_of_a_key_that_we_did_not_make_prove_nothing() -> None:

@@ -91,6 +91,7 @@ def test_the_verdicts_are_the_expected_ones() -> None:
     assert {name for name, verdict in found.items() if verdict == Outcome.DISPROVED} == {
         "account billed elsewhere",
         "wrong group",
+        "late row of another group",
         "wrong account",
         "wrong model",
         "wrong key",
@@ -98,6 +99,7 @@ def test_the_verdicts_are_the_expected_ones() -> None:
     assert {name for name, verdict in found.items() if verdict == Outcome.INCONCLUSIVE} == {
         "host unknown",
         "row missing",
+        "row late",
         "two rows",
         "not tried",
     }
@@ -296,6 +298,7 @@ ALONE = {
         "links[2].answered.logical_group",
         "links[2].answered.public_model",
         "links[2].answered.shadow_group",
+        "links[4].answered.waitedSeconds",
         "links[4].asked.deadlineSeconds",
         "request.through",
         "tool.name",
@@ -324,6 +327,7 @@ def test_a_changed_field_that_others_repeat_is_found_even_when_it_is_signed_agai
         (("usage", 0, "accountId"), "9", "payload.predicate.links[4].status"),
         (("usage", 0, "model"), "gpt-3.5", "payload.predicate.links[4].status"),
         (("usage", 0, "keyId"), "9", "payload.predicate.links[4].status"),
+        (("links", 4, "answered", "waitedSeconds"), 30.1, "payload.predicate.links[4].status"),
         (("usage", 0, "correlationId"), "other", "payload.predicate.usage[0].correlationId"),
         (("decision", "route_id"), "chat-west", "payload.predicate.links[3].status"),
         (("decision", "request_id"), "other", "payload.predicate.decision.request_id"),

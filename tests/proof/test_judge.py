@@ -14,7 +14,7 @@ ANSWER = {
     "revision": 7, "route_id": "near", "cause": "priority", "shadow_host_id": "east", "shadow_group_id": "1",
     "shadow_model": "gpt-large", "gateway_key_source": "east-chat",
 }  # fmt: skip
-DECISION = {"revision": 7, "route_id": "near", "attempts": [{"route_id": "near", "upstream_status": 200}]}
+DECISION = {**ANSWER, "attempts": [{"route_id": "near", "upstream_status": 200}]}
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_the_key_of_a_given_gateway_key_is_not_judged() -> None:
         ({"route_id": None, "error": "no candidate"}, Reason.UNRESOLVED),
         ({"route_id": "spare"}, Reason.RESOLVED_ELSEWHERE),
         ({"route_id": "spare", "cause": "sticky"}, Reason.STICKY_ELSEWHERE),
-        ({"shadow_host_id": "west"}, Reason.RESOLVED_ELSEWHERE),
-        ({"shadow_group_id": "2"}, Reason.RESOLVED_ELSEWHERE),
-        ({"shadow_model": "gpt-small"}, Reason.RESOLVED_ELSEWHERE),
-        ({"gateway_key_source": "other"}, Reason.RESOLVED_ELSEWHERE),
+        ({"shadow_host_id": "west"}, Reason.TARGET_DIFFERS),
+        ({"shadow_group_id": "2"}, Reason.TARGET_DIFFERS),
+        ({"shadow_model": "gpt-small"}, Reason.TARGET_DIFFERS),
+        ({"gateway_key_source": "other"}, Reason.TARGET_DIFFERS),
     ],
 )
 def test_a_resolution_to_anything_else_is_broken(changes: dict[str, Any], reason: Reason) -> None:
@@ -91,6 +91,9 @@ def test_a_resolution_as_intended_holds() -> None:
         (503, {}, Reason.UPSTREAM_REFUSED),
         (200, {"route_id": "spare"}, Reason.FAILED_OVER),
         (200, {"route_id": "spare", "attempts": [{"route_id": "spare"}]}, Reason.SERVED_ELSEWHERE),
+        (200, {"shadow_group_id": "2"}, Reason.TARGET_DIFFERS),
+        (200, {"shadow_model": "gpt-small"}, Reason.TARGET_DIFFERS),
+        (200, {"gateway_key_source": "other"}, Reason.TARGET_DIFFERS),
     ],
 )
 def test_a_request_served_otherwise_is_broken(status: int, changes: dict[str, Any], reason: Reason) -> None:

@@ -111,7 +111,16 @@ def _proved(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict
     grade = _grade(proof)
     if proof.correlation_id is None and grade is Grade.EXACT:
         return None
-    return judge.judge_rows(intended, [row_from(row) for row in result.answered.get("rows", ())], grade)
+    rows = [row_from(row) for row in result.answered.get("rows", ())]
+    return judge.judge_rows(intended, rows, grade, late=_late(result))
+
+
+def _late(result: LinkResult) -> str:
+    """Return how late the rows came, by the record; one without these times is from before they were kept."""
+    waited_s, deadline_s = result.answered.get("waitedSeconds"), result.asked.get("deadlineSeconds")
+    if not isinstance(waited_s, int | float) or not isinstance(deadline_s, int | float):
+        return ""
+    return judge.lateness(waited_s, deadline_s)
 
 
 def _grade(proof: PathProof) -> Grade:

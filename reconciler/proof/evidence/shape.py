@@ -62,7 +62,7 @@ ANSWERED: Mapping[Link, tuple[str, ...]] = {
     Link.RUNTIME: _RUNTIME,
     Link.RESOLVED: _RESOLVED,
     Link.SERVED: (),
-    Link.PROVED: ("grade",),
+    Link.PROVED: ("grade", "waitedSeconds"),
     Link.CLEAN: ("groups",),
 }
 """What each link's `answered` may hold; `decision` and `usage` stand in the statement itself."""
