@@ -44,7 +44,7 @@ from reconciler.state.render import status_document
     type=click.Choice(["affected", "all", "none"]),
     default="affected",
     show_default=True,
-    help="Which paths must be proved before a revision may be promoted.",
+    help="Which paths must be proved before a revision may be promoted: those the change can affect, all, or none.",
 )
 @click.option(
     "--rotate-key",
@@ -53,7 +53,11 @@ from reconciler.state.render import status_document
     metavar="NAME",
     help="Make a new value for this ManagedKey with generate: true; the old one stops working. Repeatable.",
 )
-@click.option("--allow-unproved", is_flag=True, help="Leave for --prove none.")
+@click.option(
+    "--allow-unproved",
+    is_flag=True,
+    help="Leave for --prove none: what it puts into service is proved right after.",
+)
 @guard_options
 @run_options
 @evidence_options

@@ -217,8 +217,8 @@ class _Apply:
     async def _settled(self, before: Prospect, proofs: Proofs) -> Report:
         """Nothing to change: renew only what is not proved, or not any more."""
         observed = before.observed
-        due = set(stale(self.workspace, proofs.scope, proofs.policies.of_path))
-        await self._renew(proofs, observed, sorted(due | set(proofs.disturbed(observed))))
+        due = {*self._due(proofs, observed), *proofs.disturbed(observed)}
+        await self._renew(proofs, observed, sorted(due))
         await self._drill(proofs, observed, only_stale=True)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await self._write_statuses(after, proofs, {})
@@ -253,7 +253,7 @@ class _Apply:
         self._keep_books(after)
         # Tried in vain a moment ago is not tried again; proved by an account that has left since is.
         in_vain = {proof.key for proof in (*staged.proofs, *live.proved) if not proof.holds}
-        due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
+        due = self._due(proofs, after.observed)
         await self._renew(proofs, after.observed, [path for path in due if path not in in_vain])
         # A new revision may have new candidates for any model: what was drilled before says nothing of them.
         await self._drill(proofs, after.observed, only_stale=staged.revision is None)
@@ -283,6 +283,11 @@ class _Apply:
             )
         outcome = await self._write_statuses(before, proofs, {})
         return Report(before.plan, outcome, before.observed.snapshot.revision, verified=True)
+
+    def _due(self, proofs: Proofs, observed: Observed) -> list[PathKey]:
+        """Return the paths that have no proof of what they are now, sorted."""
+        due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
+        return sorted({*due, *proofs.outdated(observed)})
 
     async def _drill(self, proofs: Proofs, observed: Observed, *, only_stale: bool) -> None:
         drilling = Drilling(self.workspace, self.lease, proofs)

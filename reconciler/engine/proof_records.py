@@ -7,8 +7,9 @@ from datetime import datetime
 
 from reconciler.engine.surroundings import Ledger, Surroundings
 from reconciler.proof.drills.model import DrillKey, DrillResult
-from reconciler.proof.judge import Policy
+from reconciler.proof.judge import Intended, Policy
 from reconciler.proof.model import PathKey, PathProof
+from reconciler.proof.record import intended_json
 from reconciler.proof.scope import Scope
 from reconciler.state.model import ProofRecord
 
@@ -37,6 +38,14 @@ def latest(workspace: Surroundings) -> dict[PathKey, PathProof]:
         if not (record.account or "").startswith(DRILL_PREFIX)
     )
     return {proof.key: proof for proof in found}
+
+
+def leads_as_proved(proof: PathProof, intended: Intended) -> bool:
+    """True when a route leads to the very group, key and model now that its proof was judged against."""
+    now, then = intended_json(intended), proof.intended or {}
+    return all(
+        then.get(name) == now[name] for name in ("host", "groupId", "shadowModel", "gatewayKey", "keyId")
+    )
 
 
 def record_of_drill(result: DrillResult) -> ProofRecord:

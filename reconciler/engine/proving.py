@@ -12,7 +12,7 @@ from reconciler.engine.budgeting import StoreBudget
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.observe import Observed
 from reconciler.engine.policies import Policies
-from reconciler.engine.proof_records import record_of
+from reconciler.engine.proof_records import latest, leads_as_proved, record_of
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import RemoteError
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
@@ -94,12 +94,26 @@ class Proofs:
 
         A foreign account in a group or a group that is gone shows here without a probe, and however fresh a proof is.
         """
+        return [each.key for each in self._in_service(observed) if each.configured.status is not Status.HOLDS]
+
+    def outdated(self, observed: Observed) -> list[PathKey]:
+        """Return the routes' paths whose proof is of another group, key or model than they lead to now.
+
+        Such a proof says nothing, however fresh it is: the change came into service unproved.
+        """
+        known = latest(self.workspace)
+        return [
+            each.key
+            for each in self._in_service(observed)
+            if (proof := known.get(each.key)) is not None and not leads_as_proved(proof, each)
+        ]
+
+    def _in_service(self, observed: Observed) -> list[judge.Intended]:
         snapshot = observed.snapshot
         routes = [path for path in self.scope.everything() if path.route]
-        intended = self._intended(
+        return self._intended(
             routes, revision=snapshot.revision, document=snapshot.document, observed=observed
         )
-        return [each.key for each in intended if each.configured.status is not Status.HOLDS]
 
     def _intended(
         self,

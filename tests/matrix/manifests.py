@@ -47,13 +47,14 @@ def manifests(
     host_names: Mapping[str, str] | None = None,
     replaced: str = "",
     channel: bool = False,
+    models: Mapping[str, str] = MODELS,
     **route_priorities: int,
 ) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over.
 
     `renamed` are other manifest names for accounts, `host_names` their names on the host, both by account.
     `replaced`: "account" gives alpha another base URL of its upstream, "key" gives east-chat a second key.
-    `channel`: east-chat has prices of its own.
+    `channel`: east-chat has prices of its own. `models`: another shadow model for a public one.
     """
     names, on_host = renamed or {}, host_names or {}
     documents = [
@@ -70,7 +71,7 @@ def manifests(
                priority=route_priorities.get(name, priority)) for name, (group, priority) in ROUTES.items()),
         *(_doc("ModelBinding", f"chat-{public}", logicalGroup="chat", publicModel=public,
                routes=[{"route": route, "shadowModel": shadow} for route in ROUTES])
-          for public, shadow in MODELS.items()),
+          for public, shadow in models.items()),
         *(_doc("ManagedKey", key, logicalGroups=["chat"], owner="apps", valueFrom=_env(f"KEY_{key.upper()}"))
           for key in keys),
         _doc("Acceptance", "all", targets=[{"kind": "LogicalGroup"}], minimumGrade=minimum_grade, freshness="24h",

@@ -1,0 +1,173 @@
+"""`--prove`: which paths a revision must have proved before it may be promoted, and what is left to the guard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.engine.apply import ApplyOptions, Report
+from reconciler.engine.proof_records import latest
+from reconciler.errors import Refused
+from reconciler.proof.model import PathKey
+from tests.matrix.causes import route_paths
+from tests.matrix.judged import ready
+from tests.matrix.manifests import ROUTES, manifests
+from tests.matrix.virtual import VirtualClock, run
+from tests.matrix.world import World, copied, opened
+
+OTHER_MODEL = {"smart": "gpt-large", "fast": "gpt-large"}
+"""The public model fast leads to another shadow model: a change of three of the six paths."""
+FAST = [PathKey(route, "fast") for route in sorted(ROUTES)]
+
+
+class Killed(BaseException):
+    """Ends a run like a signal: no handler of ours catches it."""
+
+
+@contextmanager
+def before_promote(world: World) -> Iterator[list[str]]:
+    """Note the public model of every probe through the gateway until a revision is promoted, and then the promotion."""
+    seen: list[str] = []
+
+    async def look(request: httpx.Request) -> None:
+        if request.url.host != "gateway.test" or seen[-1:] == ["promoted"]:
+            return
+        if request.url.path == "/v1/chat/completions":
+            seen.append(json.loads(request.content)["model"])
+        elif request.url.path.endswith("/promote"):
+            seen.append("promoted")
+
+    world.net.before.append(look)
+    try:
+        yield seen
+    finally:
+        world.net.before.remove(look)
+
+
+async def applied_with(world: World, options: ApplyOptions) -> tuple[Report, list[str], dict[PathKey, Any]]:
+    """Apply; return the report, what was probed before promotion, and which revision each path's proof is of."""
+    with before_promote(world) as seen:
+        report = await world.apply(options)
+    async with world.workspace() as workspace:
+        proofs = latest(workspace)
+    return report, seen, {path: proofs[path].revision for path in route_paths(*ROUTES)}
+
+
+def test_affected_proves_what_the_change_can_affect_and_no_more(applied: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            report, probed, of = await applied_with(world, ApplyOptions())
+
+        assert probed == ["fast", "fast", "fast", "promoted"]
+        assert sorted(path for path, revision in of.items() if revision == report.revision) == FAST
+        assert (report.promoted, report.exit_code) == (True, 0)
+
+    run(main)
+
+
+def test_all_proves_every_path_by_the_staged_revision(applied: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            report, probed, of = await applied_with(world, ApplyOptions(prove="all"))
+
+        assert sorted(probed) == ["fast"] * 3 + ["promoted"] + ["smart"] * 3
+        assert probed[-1] == "promoted"
+        assert set(of.values()) == {report.revision}
+        assert report.exit_code == 0
+
+    run(main)
+
+
+def test_all_tells_of_a_path_that_the_change_does_not_touch(applied: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            delta = await world.account("delta", "east")
+            fault = {"kind": "bill-as", "account_id": delta["id"], "set": {"group_id": 77}}
+            world.faults("east", {**fault, "model": "gpt-large"})
+            report, _, _ = await applied_with(world, ApplyOptions(prove="all"))
+
+        # Both models lead to the spoilt one now. Only the binding of fast was changed, so only that is held back.
+        assert ready(report, "ModelBinding", "chat-smart") == ("False", "WrongGroup")
+        assert [key.name for key in report.held_back] == ["chat-fast"]
+        assert report.exit_code == 3
+
+    run(main)
+
+
+def test_none_is_refused_by_the_guard_which_names_the_flag_and_sends_nothing(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            before = await world.gateway("GET", "/snapshot")
+            with before_promote(world) as seen, pytest.raises(Refused) as refused:
+                await world.apply(ApplyOptions(prove="none"))
+
+            assert seen == []
+            assert (await world.gateway("GET", "/snapshot")) == before
+        assert refused.value.exit_code == 4
+        assert "--prove none" in refused.value.message
+        assert refused.value.hint == "allowed by --allow-unproved"
+
+    run(main)
+
+
+def test_with_leave_none_promotes_first_and_is_ready_by_a_proof_of_what_is_in_service_now(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            report, probed, of = await applied_with(world, ApplyOptions(prove="none", unproved=True))
+
+        assert probed == ["promoted"]
+        assert report.promoted
+        # The proofs of fast were of another shadow model: they say nothing of what is in service now.
+        assert sorted(path for path, revision in of.items() if revision == report.revision) == FAST
+        assert report.exit_code == 0
+
+    run(main)
+
+
+def test_what_none_put_into_service_is_not_ready_by_the_proof_of_what_was_there_before(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+            alpha = await world.account("alpha", "east")
+            fault = {"kind": "bill-as", "account_id": alpha["id"], "set": {"upstream_model": "gpt-other"}}
+            world.faults("east", fault)
+            report, _, _ = await applied_with(world, ApplyOptions(prove="none", unproved=True))
+
+        assert report.promoted
+        assert ready(report, "ModelBinding", "chat-fast") == ("False", "WrongModel")
+        assert report.exit_code == 3
+
+    run(main)
+
+
+def test_what_none_put_into_service_is_proved_by_the_next_run_after_a_kill(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
+
+            async def die(request: httpx.Request) -> None:
+                if request.url.path == "/v1/chat/completions":
+                    raise Killed
+
+            world.net.before.append(die)
+            with pytest.raises(Killed):
+                await world.apply(ApplyOptions(prove="none", unproved=True))
+            world.net.before.remove(die)
+            report, _, of = await applied_with(world, ApplyOptions())
+
+        assert (report.promoted, report.exit_code) == (False, 0)
+        assert {of[path] for path in FAST} == {report.revision}
+
+    run(main)
