@@ -18,7 +18,6 @@ from reconciler.engine.secret_values import Keyring, KeyWords, OperatorPolicy, S
 from reconciler.errors import InvalidInput
 from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.registry import open_driver
-from reconciler.hosts.transport import Transport
 from reconciler.manifest import ControlPlane, ManifestSet, Resource, ShadowHost, ValueFrom
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.plane.client import ControlPlaneClient, ProblemDetails
@@ -27,6 +26,7 @@ from reconciler.proof.evidence.source import source_of
 from reconciler.proof.evidence.subjects import Subjects
 from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter
 from reconciler.proof.probe import ProbeSender
+from reconciler.remote.transport import Transport
 from reconciler.state.store import Store
 
 

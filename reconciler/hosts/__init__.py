@@ -1,1 +1,1 @@
-"""Shadow host drivers, the contract they keep and the transport they share. The only code that talks to hosts."""
+"""Shadow host drivers, and the contract they keep. The only code that talks to hosts."""

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 
 from reconciler.errors import InvalidInput
-from reconciler.hosts.budget import Clock, Sleep
 from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.sub2api import Sub2apiDriver
 from reconciler.manifest import ShadowHost
+from reconciler.remote.budget import Clock, Sleep
 
 DRIVERS: dict[str, type[Sub2apiDriver]] = {Sub2apiDriver.NAME: Sub2apiDriver}
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.errors import Conflict, LostAnswer, Malformed, NotFound
-from reconciler.hosts.transport import Refusal, Transport
 from reconciler.plane.document import Document
+from reconciler.remote.transport import Refusal, Transport
 
 REPEATS = 3
 """Tries for a write that is idempotent by its content, when an answer was lost."""

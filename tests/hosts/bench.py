@@ -21,8 +21,8 @@ from reconciler.manifest import GatewayKey, Location, ProviderAccount, ShadowGro
 from reconciler.manifest.meta import API_VERSION
 from reconciler.plan.diff import compare
 from reconciler.plan.model import DesiredObject, FieldChange, Marker, ObservedObject
-from tests.hosts.fake_time import FakeTime
 from tests.hosts.faults import FaultyTransport
+from tests.support.fake_time import FakeTime
 
 CREDENTIAL = "canary-upstream-key-1"
 PASSWORD = "canary-issuer-password-1"

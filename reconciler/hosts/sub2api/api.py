@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from reconciler.errors import Conflict, LostAnswer, Malformed, NotFound, Rejected
 from reconciler.hosts.sub2api.shape import Json, identity, objects, shape
-from reconciler.hosts.transport import Refusal, Transport
+from reconciler.remote.transport import Refusal, Transport
 
 PREFIX = "/api/v1"
 ADMIN = f"{PREFIX}/admin"

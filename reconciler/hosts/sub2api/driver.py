@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Protocol
 import httpx
 
 from reconciler.errors import Conflict, RemoteError
-from reconciler.hosts.budget import Clock, Sleep
 from reconciler.hosts.contract import (
     AccountMarks,
     Capabilities,
@@ -38,9 +37,10 @@ from reconciler.hosts.sub2api.names import GroupNames
 from reconciler.hosts.sub2api.settings import SETTINGS_SCHEMAS
 from reconciler.hosts.sub2api.shape import Json, shape, text
 from reconciler.hosts.sub2api.survey import Survey
-from reconciler.hosts.transport import TIMEOUT, Transport
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
+from reconciler.remote.budget import Clock, Sleep
+from reconciler.remote.transport import TIMEOUT, Transport
 
 VERIFIED_VERSION = (0, 1, 179)
 """The oldest version that the driver was held against."""

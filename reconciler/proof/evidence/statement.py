@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from reconciler.hosts.scrub import Scrubber
 from reconciler.proof.evidence.canonical import MAX_INTEGER
 from reconciler.proof.evidence.shape import (
     ANSWERED,
@@ -29,6 +28,7 @@ from reconciler.proof.evidence.shape import (
 from reconciler.proof.evidence.source import Source
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof
 from reconciler.proof.outcome import outcome_of, reason_of
+from reconciler.remote.scrub import Scrubber
 from reconciler.state.render import timestamp
 
 MAX_TEXT = 300

@@ -21,11 +21,11 @@ from reconciler.errors import (
     Unauthorized,
     Unavailable,
 )
-from reconciler.hosts.scrub import SHOWN_CHARS
 from reconciler.hosts.sub2api.api import Sub2apiDialect
-from reconciler.hosts.transport import ATTEMPTS, Transport, retry_after_s
 from reconciler.manifest.shadow_host import RequestBudget
-from tests.hosts.fake_time import START, FakeTime
+from reconciler.remote.scrub import SHOWN_CHARS
+from reconciler.remote.transport import ATTEMPTS, Transport, retry_after_s
+from tests.support.fake_time import START, FakeTime
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
@@ -297,7 +297,7 @@ async def test_an_error_shows_no_secret_and_is_cut() -> None:
 
 
 async def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.hosts.transport.BODY_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("reconciler.remote.transport.BODY_LIMIT_BYTES", 1000)
 
     with pytest.raises(Malformed):
         await Host(httpx.Response(200, content=b" " * 1001)).send()

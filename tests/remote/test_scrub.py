@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reconciler.hosts.scrub import SHOWN_CHARS, Scrubber
+from reconciler.remote.scrub import SHOWN_CHARS, Scrubber
 
 
 def test_a_known_secret_is_taken_out_wherever_it_stands() -> None:

@@ -1,4 +1,4 @@
-"""The HTTP client that host drivers share: budget, time-outs, retries, and the one table from answers to errors.
+"""The HTTP client that the clients of hosts and of the control plane share: budget, time-outs, retries, errors.
 
 It follows no redirects, ignores proxy variables and verifies TLS. What an answer's body means is the driver's
 business: a `Dialect` reads it. A request is repeated only where that is safe: reads after any passing trouble, writes
@@ -31,9 +31,9 @@ from reconciler.errors import (
     Unauthorized,
     Unavailable,
 )
-from reconciler.hosts.budget import Budget, Clock, Sleep
-from reconciler.hosts.scrub import Scrubber
 from reconciler.manifest.shadow_host import RequestBudget
+from reconciler.remote.budget import Budget, Clock, Sleep
+from reconciler.remote.scrub import Scrubber
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Seconds; a page of 1000 accounts of a busy host takes a few."""

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from reconciler.hosts.budget import Budget
 from reconciler.manifest.shadow_host import RequestBudget
-from tests.hosts.fake_time import FakeTime
+from reconciler.remote.budget import Budget
+from tests.support.fake_time import FakeTime
 
 
 def budget(time: FakeTime, *, rate: float = 10, burst: int = 2, in_flight: int = 16) -> Budget:
