@@ -21,6 +21,7 @@ from reconciler.hosts.registry import DRIVERS, driver_schemas
 from reconciler.manifest import ManifestSet, Problem
 from reconciler.manifest.check import load_and_check
 from reconciler.proof.evidence.writer import EvidenceSettings
+from reconciler.remote.transport import REQUEST_S
 from reconciler.state.store import Store
 
 DEFAULT_STATE = "sqlite:///.reconcile/state.db"
@@ -139,22 +140,22 @@ def options_of(
         policy=load_policy(policy),
         progress=Terminal(quiet=quiet),
         with_secrets=with_secrets,
-        lease_s=_lease_s(),
+        lease_s=_seconds("RECONCILE_LEASE_SECONDS", DEFAULT_LEASE_S),
+        request_s=_seconds("RECONCILE_REQUEST_SECONDS", REQUEST_S),
         evidence=evidence,
         allow_origin_change=allow_origin_change,
     )
 
 
-def _lease_s() -> float:
-    text = os.environ.get("RECONCILE_LEASE_SECONDS")
+def _seconds(variable: str, default: float) -> float:
+    """Return what an environment variable says, or the default. Raises InvalidInput."""
+    text = os.environ.get(variable)
     try:
-        seconds = float(text) if text else DEFAULT_LEASE_S
+        seconds = float(text) if text else default
     except ValueError:
         seconds = 0
     if not 1 <= seconds <= 600:
-        raise InvalidInput(
-            f"RECONCILE_LEASE_SECONDS is {text!r}", hint="give a number of seconds from 1 to 600"
-        )
+        raise InvalidInput(f"{variable} is {text!r}", hint="give a number of seconds from 1 to 600")
     return seconds
 
 

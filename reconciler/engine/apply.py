@@ -312,7 +312,8 @@ class _Apply:
 async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease]]:
     """Hold the installation's lease, renewed in the background; a run that loses it is cancelled at once.
 
-    A holder that was killed is waited out. Raises LeaseLost when somebody else goes on holding it.
+    A holder that was killed is waited out, and so is what it may have sent: hosts know nothing of fences. Raises
+    LeaseLost when somebody else goes on holding it.
     """
     store = workspace.store
     lease = await _acquire(workspace)
@@ -322,6 +323,7 @@ async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease
     keeper = Keeper(store, lease, asyncio.current_task())
     keeper.start()
     try:
+        await _quiet(workspace, lease)
         yield fenced, lease
     except asyncio.CancelledError:
         if keeper.lost is not None:
@@ -338,7 +340,8 @@ async def _acquire(workspace: Workspace) -> Lease:
     until = clock.monotonic() + ttl_s * 1.5
     told = False
     while True:
-        lease = workspace.store.acquire(f"{socket.gethostname()}:{os.getpid()}", ttl_s)
+        holder_name = f"{socket.gethostname()}:{os.getpid()}"
+        lease = workspace.store.acquire(holder_name, ttl_s, request_s=workspace.options.request_s)
         if lease is not None:
             return lease
         holder = workspace.store.holder()
@@ -353,6 +356,18 @@ async def _acquire(workspace: Workspace) -> Lease:
                 f"waiting for {holder.holder}, which holds the lease (a killed one: {ttl_s:g} s)"
             )
         await clock.sleep(min(1.0, ttl_s / 10))
+
+
+async def _quiet(workspace: Workspace, lease: Lease) -> None:
+    """Wait until nothing is under way any more that a holder sent who never gave the lease back."""
+    if lease.quiet_at is None:
+        return
+    wait_s = (lease.quiet_at - workspace.clock.now()).total_seconds()
+    if wait_s > 0:
+        workspace.progress.warn(
+            f"the run before was killed or cut off: waiting {wait_s:.0f} s, for what it sent may still be under way"
+        )
+        await workspace.clock.sleep(wait_s)
 
 
 def _counts(plan: Plan) -> str:

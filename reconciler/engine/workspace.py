@@ -26,7 +26,7 @@ from reconciler.proof.evidence.source import source_of
 from reconciler.proof.evidence.subjects import Subjects
 from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter
 from reconciler.proof.probe import ProbeSender
-from reconciler.remote.transport import Transport
+from reconciler.remote.transport import REQUEST_S, Transport, timeouts
 from reconciler.state.store import Store
 
 
@@ -51,6 +51,9 @@ class Options:
     """Leave to send a known secret to a new origin; without it nothing is sent there, not even to look."""
     lease_s: float = 15.0
     """How long a killed run keeps others out, in seconds; a live one renews it four times as often."""
+    request_s: float = REQUEST_S
+    """Time-out of one request to a host or the control plane: for so long, after the end of its lease, what a killed
+    run sent last may still take effect."""
     evidence: EvidenceSettings | None = None
     """Where signed evidence of every proof goes; None writes none."""
 
@@ -210,6 +213,7 @@ def _open_plane(
         sleep=options.clock.sleep,
         clock=options.clock.monotonic,
         now=options.clock.now,
+        timeout=timeouts(options.request_s),
         headers={"authorization": f"Bearer {token}"},
     )
     http.scrubber.learn(token)
@@ -235,6 +239,7 @@ def _open_host(
         sleep=options.clock.sleep,
         clock=options.clock.monotonic,
         now=options.clock.now,
+        timeout=timeouts(options.request_s),
     )
 
 

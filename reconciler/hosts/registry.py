@@ -46,11 +46,12 @@ def open_driver(
     sleep: Sleep = asyncio.sleep,
     clock: Clock = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    timeout: httpx.Timeout | None = None,
 ) -> HostDriver:
     """Return the driver that a ShadowHost names, ready to talk to it; nothing is sent yet.
 
     Endpoints are as reachable, never `embedded://`. `fingerprint` is the installation's keyed fingerprint of a
-    secret. `issuer_password` is needed to make, change or delete GatewayKeys.
+    secret. `issuer_password` is needed to make, change or delete GatewayKeys. `timeout` None is the usual one.
 
     Raises: InvalidInput for an unknown driver.
     """
@@ -66,6 +67,7 @@ def open_driver(
         sleep=sleep,
         clock=clock,
         now=now,
+        timeout=timeout,
     )
 
 

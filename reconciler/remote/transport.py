@@ -35,8 +35,9 @@ from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.remote.budget import Budget, Clock, Sleep
 from reconciler.remote.scrub import Scrubber
 
-TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-"""Seconds; a page of 1000 accounts of a busy host takes a few."""
+REQUEST_S = 30.0
+"""How long one request may take, in seconds; a page of 1000 accounts of a busy host takes a few."""
+CONNECT_S = 5.0
 ATTEMPTS = 5
 """Tries per request, the first included: with the back-off below about 8 s of trouble are ridden out."""
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.25, 8.0
@@ -69,6 +70,11 @@ class Refusal:
     """True when the answer itself says that nothing was done and asking again later may help."""
     final: bool = False
     """True when the host answered for itself, so a 5xx means that it failed, not that the answer was lost."""
+
+
+def timeouts(request_s: float = REQUEST_S) -> httpx.Timeout:
+    """Return the time-outs of one request that may take `request_s` seconds."""
+    return httpx.Timeout(request_s, connect=min(CONNECT_S, request_s))
 
 
 class Dialect(Protocol):
@@ -131,10 +137,10 @@ class Transport:
         clock: Clock = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
-        timeout: httpx.Timeout = TIMEOUT,
+        timeout: httpx.Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`headers` go with every request."""
+        """`headers` go with every request; `timeout` None is `timeouts()`."""
         self.where = where
         self.scrubber = Scrubber()
         self.counters = Counters()
@@ -148,7 +154,7 @@ class Transport:
             base_url=base_url,
             headers=headers,
             transport=transport,
-            timeout=timeout,
+            timeout=timeout or timeouts(),
             limits=connections,
             follow_redirects=False,
             trust_env=False,

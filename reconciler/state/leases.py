@@ -48,17 +48,19 @@ class Leased:
 class Leases(Leased):
     """Taking, keeping and giving back the lease."""
 
-    def acquire(self, holder: str, ttl_s: float) -> Lease | None:
+    def acquire(self, holder: str, ttl_s: float, *, request_s: float = 0.0) -> Lease | None:
         """Take the lease for `ttl_s` seconds; None while somebody, `holder` itself included, has it.
 
-        `holder` is for people and must differ between processes.
+        `holder` is for people and must differ between processes. `request_s` is the time-out, in seconds, of what it
+        will send to hosts: if it never gives the lease back, the next holder's `quiet_at` is so long after the end.
         """
         with self._database.write() as connection:
             row = _row(connection)
             now = self._now()
             if row.holder is not None and row.expires_at > now:
                 return None
-            lease = Lease(row.fence + 1, storable(holder, 255), now + timedelta(seconds=ttl_s), ttl_s)
+            end = now + timedelta(seconds=ttl_s)
+            lease = Lease(row.fence + 1, storable(holder, 255), end, ttl_s, request_s, row.quiet_at)
             _save(connection, lease)
             return lease
 
@@ -75,10 +77,15 @@ class Leases(Leased):
             return renewed
 
     def release(self, lease: Lease) -> None:
-        """Give the lease back; nothing happens when it is no longer ours."""
+        """Give the lease back; nothing happens when it is no longer ours.
+
+        Nothing of ours is under way then. What a holder before us may have under way stays known.
+        """
         with self._database.write() as connection:
             connection.execute(
-                update(tables.lease).where(tables.lease.c.fence == lease.fence).values(holder=None)
+                update(tables.lease)
+                .where(tables.lease.c.fence == lease.fence)
+                .values(holder=None, quiet_at=lease.quiet_at or self._now())
             )
 
     def check(self, lease: Lease) -> None:
@@ -95,7 +102,7 @@ class Leases(Leased):
             row = _row(connection, lock=False)
         if row.holder is None or row.expires_at <= self._now():
             return None
-        return Lease(row.fence, row.holder, row.expires_at)
+        return Lease(row.fence, row.holder, row.expires_at, quiet_at=row.quiet_at)
 
 
 class _Held(NamedTuple):
@@ -104,12 +111,14 @@ class _Held(NamedTuple):
     holder: str | None
     fence: int
     expires_at: datetime
+    quiet_at: datetime
 
 
 def _row(connection: Connection, *, lock: bool = True, shared: bool = False) -> _Held:
     # SQLite has no row locks and needs none: a writing transaction is alone. PostgreSQL's shared lock lets the holder
     # write from several threads, and keeps a new holder out until they are done.
-    statement = select(tables.lease.c.holder, tables.lease.c.fence, tables.lease.c.expires_at)
+    columns = tables.lease.c
+    statement = select(columns.holder, columns.fence, columns.expires_at, columns.quiet_at)
     return _Held(*connection.execute(statement.with_for_update(read=shared) if lock else statement).one())
 
 
@@ -127,6 +136,12 @@ _HINT = "Another reconciler of this installation may be at work; run again when 
 
 
 def _save(connection: Connection, lease: Lease) -> None:
+    quiet_at = lease.expires_at + timedelta(seconds=lease.request_s)
     connection.execute(
-        update(tables.lease).values(holder=lease.holder, fence=lease.fence, expires_at=lease.expires_at)
+        update(tables.lease).values(
+            holder=lease.holder,
+            fence=lease.fence,
+            expires_at=lease.expires_at,
+            quiet_at=max(quiet_at, lease.quiet_at or quiet_at),
+        )
     )

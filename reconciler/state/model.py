@@ -28,6 +28,10 @@ class Lease:
     expires_at: datetime
     ttl_s: float = field(default=30.0, compare=False)
     """Seconds it was taken for, which is what a renewal adds."""
+    request_s: float = field(default=0.0, compare=False)
+    """Seconds that a request of this holder may be under way: what it sends last may take effect so much later."""
+    quiet_at: datetime | None = field(default=None, compare=False)
+    """From when on nothing that an earlier holder sent is under way; None when that is not known."""
 
 
 @dataclass(frozen=True)

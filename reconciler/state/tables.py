@@ -48,8 +48,12 @@ lease = Table(
     Column("holder", String(255), nullable=True),
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+    Column("quiet_at", UtcTime, nullable=False),
 )
-"""One row, made by the migration. `holder` is null when nobody has it; `fence` never goes back."""
+"""One row, made by the migration. `holder` is null when nobody has it; `fence` never goes back.
+
+From `quiet_at` on nothing that a holder sent to a host is under way any more, unless it renews its lease.
+"""
 
 inventory = Table(
     "inventory",

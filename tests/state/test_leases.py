@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,37 @@ def test_releasing_late_does_not_free_somebody_elses_lease(store: Store, lease: 
 
     assert held is not None
     assert (held.holder, held.fence) == ("another", newer.fence)
+
+
+def test_after_a_holder_that_vanished_its_last_request_is_waited_for(store: Store, now: FakeTime) -> None:
+    gone = taken(store.acquire("gone", 60, request_s=30))
+    now.pass_s(10)
+    end = store.renew(gone).expires_at
+    now.pass_s(60)
+
+    assert taken(store.acquire("next", 60)).quiet_at == end + timedelta(seconds=30)
+
+
+def test_after_a_lease_that_was_given_back_nothing_is_waited_for(store: Store, now: FakeTime) -> None:
+    store.release(taken(store.acquire("one", 60, request_s=30)))
+
+    next_one = taken(store.acquire("next", 60))
+
+    assert next_one.quiet_at is not None
+    assert next_one.quiet_at <= now()
+
+
+def test_what_one_that_vanished_sent_is_remembered_over_those_who_gave_up_waiting(
+    store: Store, now: FakeTime
+) -> None:
+    end = taken(store.acquire("gone", 60, request_s=300)).expires_at
+    now.pass_s(60)
+    waiting = store.renew(taken(store.acquire("impatient", 5, request_s=30)))
+    store.release(waiting)
+
+    assert taken(store.acquire("next", 5, request_s=30)).quiet_at == end + timedelta(seconds=300)
+    now.pass_s(5)
+    assert taken(store.acquire("last", 5)).quiet_at == end + timedelta(seconds=300)
 
 
 def test_fences_never_repeat(store: Store, now: FakeTime) -> None:

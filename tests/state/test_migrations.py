@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from alembic import command
 from sqlalchemy import text
 
@@ -46,3 +48,14 @@ def test_origins_that_belonged_to_manifests_belong_to_the_secrets_value_afterwar
             ("ProviderAccount", "b", "spec.credential"): "aaaaaaaaaaaa",
             ("ManagedKey", "c", "spec.valueFrom"): "cccccccccccc",
         }
+
+
+def test_a_lease_that_an_earlier_version_left_behind_is_quiet_at_its_end(url: str, now: FakeTime) -> None:
+    ended = (now() - timedelta(seconds=5)).replace(tzinfo=None)
+    at_revision(url, "0003", f"UPDATE lease SET holder = 'old', fence = 7, expires_at = '{ended}+00:00'")
+
+    with Store.open(url, now=now) as store:
+        lease = store.acquire("new", 15)
+
+    assert lease is not None
+    assert (lease.fence, lease.quiet_at) == (8, now() - timedelta(seconds=5))

@@ -40,7 +40,7 @@ from reconciler.hosts.sub2api.survey import Survey
 from reconciler.manifest import GatewayKey, ProviderAccount, ShadowGroup, ShadowHost
 from reconciler.plan.model import DesiredObject, Marker, ObservedObject
 from reconciler.remote.budget import Clock, Sleep
-from reconciler.remote.transport import TIMEOUT, Transport
+from reconciler.remote.transport import Transport
 
 VERIFIED_VERSION = (0, 1, 179)
 """The oldest version that the driver was held against."""
@@ -94,7 +94,7 @@ class Sub2apiDriver(HostDriver):
         clock: Clock = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
-        timeout: httpx.Timeout = TIMEOUT,
+        timeout: httpx.Timeout | None = None,
         page_size: int = PAGE_SIZE,
     ) -> None:
         self.data_endpoint = data_endpoint
