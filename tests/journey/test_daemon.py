@@ -64,7 +64,7 @@ def temporary_objects(world: World) -> list[str]:
 
 def test_two_controllers_never_apply_at_once(empty: World) -> None:
     """Each run tells when it begins and ends its writes; the decisions of who may write are the store's."""
-    empty.environ["RECONCILE_LEASE_SECONDS"] = "3"
+    empty.environ |= {"RECONCILE_LEASE_SECONDS": "3", "RECONCILE_REQUEST_SECONDS": "3"}
     with (
         running_controller(empty, "--interval", "1") as one,
         running_controller(empty, "--interval", "1") as two,

@@ -23,13 +23,14 @@ BOUNDARIES = (
 )
 """Text of the progress line after which the process is killed."""
 
-SHORT_LEASE_S = "2"
-"""How long the run after the killed one waits."""
+SHORT_S = "3"
+"""Lease, and time-out of a request: what the run after the killed one waits for."""
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_apply_after_a_kill_converges_without_duplicates(empty: World, boundary: str) -> None:
     kill_at(empty, boundary)
+    empty.later()
 
     report = empty.apply()
 
@@ -39,11 +40,21 @@ def test_apply_after_a_kill_converges_without_duplicates(empty: World, boundary:
     assert empty.apply()["changed"] is False
 
 
-def kill_at(world: World, boundary: str) -> None:
+def test_the_run_after_a_killed_one_waits_for_its_lease_and_for_what_it_sent(empty: World) -> None:
+    short = {"RECONCILE_LEASE_SECONDS": SHORT_S, "RECONCILE_REQUEST_SECONDS": SHORT_S}
+    kill_at(empty, "created GatewayKey", **short)
+
+    done = empty.run("apply", str(empty.manifests))
+
+    assert "which holds the lease" in done.stderr
+    assert "for what it sent may still be under way" in done.stderr
+
+
+def kill_at(world: World, boundary: str, **environ: str) -> None:
     """Start apply and kill it right after it says `boundary`."""
     with subprocess.Popen(
         world.command("apply", str(world.manifests)),
-        cwd=world.folder, env={**world.environ, "RECONCILE_LEASE_SECONDS": SHORT_LEASE_S},
+        cwd=world.folder, env={**world.environ, **environ},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None

@@ -23,6 +23,7 @@ def test_after_a_kill_at_any_step_the_next_run_leaves_nothing_temporary(applied:
     for step in range(1, STEPS + 1):
         told = die_at(applied, step)
         left_behind |= {name for name in standing(applied)["east groups"] if "quarantine" in name}
+        applied.later()
 
         applied.apply()
 
@@ -39,7 +40,6 @@ def die_at(world: World, step: int) -> str:
     """Verify, and die at a write to host east; return all of them up to that one."""
     environ = {
         **world.environ,
-        "RECONCILE_LEASE_SECONDS": "5",  # what the next run has to wait out
         "KILL_AT": str(step),
         "KILL_HOST": urlsplit(world.url("east")).netloc,
         "PYTHONPATH": str(ROOT),

@@ -32,6 +32,7 @@ def test_a_replacement_that_was_killed_ends_with_one_of_each(empty: World, bound
     before = account_and_key(empty)
     change_address_and_key(empty)
     kill_at(empty, boundary)
+    empty.later()
 
     report = empty.apply()
 

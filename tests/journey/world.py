@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-import subprocess
+import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import pytest
+from click.testing import CliRunner
 
+from reconciler.cli import main
 from reconciler.cli.options import read_manifests
 from reconciler.cli.stack_spec import stack_spec
 from reconciler.embedded.stack import Stack
@@ -24,6 +29,28 @@ RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 LEASE_S = "15"
 """As long as by default: on a busy machine a short one ends before its holder gets to renew it."""
 PATIENCE_S = 60
+
+
+class Done(NamedTuple):
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_here(arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path) -> Done:
+    """Run `reconcile` from its very entry point, with this environment, in this folder."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        CliRunner().isolation(env=environ) as (out, err, _),
+    ):
+        patch.setattr(sys, "argv", ["reconcile", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Done(ended.value.code, out.getvalue().decode(), err.getvalue().decode())
 
 
 @dataclass
@@ -57,22 +84,22 @@ class World:
     def command(self, *arguments: str) -> list[str]:
         return [*RECONCILE, *arguments]
 
-    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run one command; assert its exit code unless `code` is None."""
-        done = subprocess.run(
-            self.command(*arguments),
-            check=False,
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=110,
-        )
+    def run(self, *arguments: str, code: int | None = 0) -> Done:
+        """Run one command, as a process of its own would, in this one; assert its exit code unless `code` is None.
+
+        Whoever kills a command, or pipes it, starts a real one: `command`.
+        """
+        done = run_here(arguments, environ=self.environ, folder=self.folder)
         if code is not None:
             assert done.returncode == code, (
                 f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
             )
         return done
+
+    def later(self) -> None:
+        """Let the time pass that a run waits for after one that was killed: the store takes it for long ago."""
+        with closing(sqlite3.connect(self.folder / "state" / "state.db")) as database, database:
+            database.execute("UPDATE lease SET expires_at = '2000-01-01', quiet_at = '2000-01-01'")
 
     def json(self, *arguments: str, code: int | None = 0) -> Any:
         """Run one command with -o json and return what it printed."""
