@@ -14,7 +14,7 @@ import click
 from reconciler.cli.progress import Terminal
 from reconciler.cli.text import escape
 from reconciler.engine.connections import DEFAULT_STACK, STACK_ENV, stack_endpoints
-from reconciler.engine.secret_values import load_policy
+from reconciler.engine.secret_policy import load_policy
 from reconciler.engine.workspace import Options
 from reconciler.errors import InvalidInput
 from reconciler.hosts.registry import DRIVERS, driver_schemas

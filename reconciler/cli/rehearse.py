@@ -19,6 +19,7 @@ from reconciler.cli.report import ReportFiles, report_options
 from reconciler.cli.stack import Stopping, started
 from reconciler.embedded.stack import Part, Stack, StackSpec
 from reconciler.engine.apply import ApplyOptions, Report, apply
+from reconciler.engine.secret_policy import Purpose
 from reconciler.engine.secret_values import SecretReader
 from reconciler.engine.workspace import Options, open_workspace, the_control_plane
 from reconciler.errors import InvalidInput
@@ -125,7 +126,7 @@ class MadeUp(SecretReader):
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def read(self, source: ValueFrom, *, what: str) -> str:
+    def read(self, source: ValueFrom, purpose: Purpose) -> str:
         """Return the made-up value of a reference."""
         return self.values[variable(source)]
 

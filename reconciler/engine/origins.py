@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from reconciler.engine.secret_policy import Purpose
 from reconciler.errors import Refused
 from reconciler.manifest import (
     ControlPlane,
@@ -42,6 +43,11 @@ class Use:
     source: ValueFrom
     endpoint: str
 
+    def purpose(self) -> Purpose:
+        """Return what the secret is for, on this way alone."""
+        kind, name, path = self.reference
+        return Purpose(f"{kind}/{name} {path}", kind, frozenset({self.endpoint}))
+
 
 def uses(manifests: ManifestSet) -> list[Use]:
     """Return every secret with each endpoint that it is sent to. Suspended manifests send none but admin credentials.
@@ -55,11 +61,18 @@ def uses(manifests: ManifestSet) -> list[Use]:
         for path, source in resource.secrets():
             if path in ADMIN_PATHS or not resource.suspended:
                 reference = (resource.KIND, resource.name, path)
-                found += [Use(reference, source, to) for to in _endpoints(resource, manifests)]
+                found += [Use(reference, source, to) for to in endpoints_of(resource, manifests)]
     return found
 
 
-def _endpoints(resource: Resource, manifests: ManifestSet) -> Iterable[str]:
+def purpose(resource: Resource, path: str, manifests: ManifestSet, at: str = "") -> Purpose:
+    """Return what the secret in one field of a manifest is for; `at` says in messages where that is."""
+    what = f"{at}{resource.KIND}/{resource.name} {path}"
+    return Purpose(what, resource.KIND, frozenset(endpoints_of(resource, manifests)))
+
+
+def endpoints_of(resource: Resource, manifests: ManifestSet) -> Iterable[str]:
+    """Return every endpoint that the secrets of a manifest are sent to, as written."""
     match resource:
         case ControlPlane():
             return (resource.spec.endpoint,)

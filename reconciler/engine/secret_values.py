@@ -1,13 +1,10 @@
-"""Secret values: where they may come from, how they are read, and the keyed words that stand for them.
+"""Secret values: how they are read under the operator's policy, and the keyed words that stand for them.
 
-Which env names, files and commands may be used is the operator's policy, outside the manifest repository: whoever can
-merge a manifest must not be able to read any secret of the machine that applies it. Values are returned to the one
-call that needs them and kept nowhere.
+Values are returned to the one call that needs them and kept nowhere.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import hmac
 import os
@@ -18,46 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from reconciler.errors import InvalidInput, Refused
+from reconciler.engine.secret_policy import Allowed, Purpose, SecretPolicy, allow
+from reconciler.errors import InvalidInput
 from reconciler.manifest import ValueFrom
 
 COMMAND_TIMEOUT_S = 30
 MAX_SECRET_BYTES = 65_536
 GENERATED_KEY_BYTES = 32
-
-
-class SecretPolicy(BaseModel):
-    """What `valueFrom` may name. Patterns are shell globs; files are compared by their real path."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    env: tuple[str, ...] = Field(("RECONCILE_SECRET_*",), description="Names of environment variables.")
-    files: tuple[str, ...] = Field(("/run/secrets/*",), description="Paths of files.")
-    commands: tuple[str, ...] = Field((), description="Programs, as absolute paths; none by default.")
-    deliver_to: tuple[str, ...] = Field(
-        (), description="Files that a generated ManagedKey may be written to."
-    )
-
-
-class OperatorPolicy(BaseModel):
-    """The operator's policy file (`--policy FILE`, `$RECONCILE_POLICY`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    secrets: SecretPolicy = SecretPolicy()
-
-
-def load_policy(path: str | None) -> OperatorPolicy:
-    """Return the policy in a YAML file, or the default one. Raises InvalidInput."""
-    if path is None:
-        return OperatorPolicy()
-    try:
-        return OperatorPolicy.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise InvalidInput(f"{path}: not a usable policy file: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -67,15 +31,15 @@ class SecretReader:
     policy: SecretPolicy = field(default_factory=SecretPolicy)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def read(self, source: ValueFrom, *, what: str) -> str:
+    def read(self, source: ValueFrom, purpose: Purpose) -> str:
         """Return the value. Raises Refused when the policy forbids the source, InvalidInput when there is no value.
 
-        `what` names the manifest field for the error message; the value itself is in no message.
+        The value itself is in no message.
         """
-        value = self._reader(source)(what)
+        value = self._reader(source)(purpose)
         if not value:
-            raise InvalidInput(f"{what}: {_describe(source)} is empty")
-        return _one_line(value, f"{what}: {_describe(source)}")
+            raise InvalidInput(f"{purpose.what}: {_describe(source)} is empty")
+        return _one_line(value, f"{purpose.what}: {_describe(source)}")
 
     def delivered(self, file: Path, *, what: str) -> str | None:
         """Return the key that was delivered to `file`; None when the file is not there, or empty.
@@ -115,52 +79,54 @@ class SecretReader:
         return value
 
     def _allow_delivery(self, file: Path, what: str) -> None:
-        allow(str(file.resolve()), self.policy.deliver_to, what, f"delivery to {file}", "secrets.deliver_to")
+        allowed = [Allowed(pattern=pattern) for pattern in self.policy.deliver_to]
+        source, field = f"delivery to {file}", "secrets.deliver_to"
+        allow(str(file.resolve()), allowed, Purpose(what), source=source, field=field)
 
-    def _reader(self, source: ValueFrom) -> Callable[[str], str]:
+    def _reader(self, source: ValueFrom) -> Callable[[Purpose], str]:
         if source.env is not None:
-            return lambda what: self._env(source.env or "", what)
+            return lambda purpose: self._env(source.env or "", purpose)
         if source.file is not None:
-            return lambda what: self._file(source.file or "", what)
-        return lambda what: self._command(source.command or [], what)
+            return lambda purpose: self._file(source.file or "", purpose)
+        return lambda purpose: self._command(source.command or [], purpose)
 
-    def _env(self, name: str, what: str) -> str:
-        allow(name, self.policy.env, what, f"environment variable {name}", "secrets.env")
+    def _env(self, name: str, purpose: Purpose) -> str:
+        allow(name, self.policy.env, purpose, source=f"environment variable {name}", field="secrets.env")
         if name not in self.environ:
             raise InvalidInput(
-                f"{what}: environment variable {name} is not set",
+                f"{purpose.what}: environment variable {name} is not set",
                 hint="set it; for the embedded stack: set -a; . .reconcile/stack/env; set +a",
             )
         return self.environ[name]
 
-    def _file(self, name: str, what: str) -> str:
+    def _file(self, name: str, purpose: Purpose) -> str:
         path = Path(name).resolve()
-        allow(str(path), self.policy.files, what, f"file {name}", "secrets.files")
+        allow(str(path), self.policy.files, purpose, source=f"file {name}", field="secrets.files")
         try:
             with path.open("rb") as file:
                 return file.read(MAX_SECRET_BYTES).decode("utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{what}: file {name} cannot be read: {type(error).__name__}") from error
+            raise InvalidInput(
+                f"{purpose.what}: file {name} cannot be read: {type(error).__name__}"
+            ) from error
 
-    def _command(self, command: list[str], what: str) -> str:
-        allow(command[0], self.policy.commands, what, f"command {command[0]}", "secrets.commands")
+    def _command(self, command: list[str], purpose: Purpose) -> str:
+        allow(
+            command[0],
+            self.policy.commands,
+            purpose,
+            source=f"command {command[0]}",
+            field="secrets.commands",
+        )
         try:
             done = subprocess.run(  # noqa: S603 - the operator's policy allows exactly this program
                 command, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise InvalidInput(f"{what}: command {command[0]} failed: {type(error).__name__}") from None
+            raise InvalidInput(
+                f"{purpose.what}: command {command[0]} failed: {type(error).__name__}"
+            ) from None
         return done.stdout[:MAX_SECRET_BYTES].decode("utf-8", "replace").removesuffix("\n")
-
-
-def allow(name: str, patterns: tuple[str, ...], what: str, source: str, field: str) -> None:
-    """Raise Refused unless one of the operator's patterns allows `name`."""
-    if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-        allowed = ", ".join(patterns) or "none"
-        raise Refused(
-            f"{what}: the operator's policy does not allow {source}",
-            hint=f"allowed by {field}: {allowed}; see --policy",
-        )
 
 
 def _one_line(value: str, where: str) -> str:

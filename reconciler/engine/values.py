@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.engine.desire import SecretKey, issued_value
-from reconciler.engine.origins import bindings, origin_uses, uses
+from reconciler.engine.origins import bindings, origin_uses, purpose, uses
 from reconciler.engine.secret_values import Keyring, SecretReader
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import InvalidInput, ReconcileError, Refused
@@ -59,7 +59,7 @@ def read_values(manifests: ManifestSet, reader: SecretReader) -> Values:
             continue
         for path, source in resource.secrets():
             try:
-                value = reader.read(source, what=f"{loaded.at()}: {resource.KIND}/{resource.name} {path}")
+                value = reader.read(source, purpose(resource, path, manifests, f"{loaded.at()}: "))
                 found[(resource.KIND, resource.name, path)] = value
             except ReconcileError as error:
                 failures.append(error)

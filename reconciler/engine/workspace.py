@@ -12,13 +12,14 @@ import httpx
 from reconciler import __version__
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.connections import resolve_endpoints
-from reconciler.engine.origins import ADMIN_PATHS, origin_uses, require_known_origins, uses
+from reconciler.engine.origins import ADMIN_PATHS, origin_uses, purpose, require_known_origins, uses
 from reconciler.engine.progress import Progress, Silent
-from reconciler.engine.secret_values import Keyring, KeyWords, OperatorPolicy, SecretReader
+from reconciler.engine.secret_policy import OperatorPolicy
+from reconciler.engine.secret_values import Keyring, KeyWords, SecretReader
 from reconciler.errors import InvalidInput
 from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.registry import open_driver
-from reconciler.manifest import ControlPlane, ManifestSet, Resource, ShadowHost, ValueFrom
+from reconciler.manifest import ControlPlane, ManifestSet, Resource, ShadowHost
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.plane.client import ControlPlaneClient, ProblemDetails
 from reconciler.proof.clock import Clock
@@ -88,10 +89,6 @@ class Workspace:
     def clock(self) -> Clock:
         return self.options.clock
 
-    def read(self, source: ValueFrom, *, what: str) -> str:
-        """Return a secret's value under the operator's policy."""
-        return self.reader.read(source, what=what)
-
     def endpoint(self, written: str) -> str:
         """Return an endpoint as reachable."""
         return self.endpoints.get(written, written).rstrip("/")
@@ -122,11 +119,11 @@ async def open_workspace(manifests: ManifestSet, store: Store, options: Options)
     plane = the_control_plane(manifests)
     _require_known_origins([plane, *manifests.of(ShadowHost)], manifests, store, keyring, reader, options)
     async with AsyncExitStack() as stack:
-        client = _open_plane(plane, endpoints, reader, options)
+        client = _open_plane(plane, manifests, endpoints, reader, options)
         stack.push_async_callback(client.close)
         drivers: dict[str, HostDriver] = {}
         for host in manifests.of(ShadowHost):
-            drivers[host.name] = _open_host(host, endpoints, reader, keyring, options)
+            drivers[host.name] = _open_host(host, manifests, endpoints, reader, keyring, options)
             stack.push_async_callback(drivers[host.name].close)
         sender = ProbeSender.open(transport=options.transport)
         stack.push_async_callback(sender.close)
@@ -153,10 +150,7 @@ def _require_known_origins(
     wanted = [
         use for use in uses(manifests) if use.reference[:2] in names and use.reference[2] in ADMIN_PATHS
     ]
-    read = {
-        use.reference: keyring.fingerprint(reader.read(use.source, what="/".join(use.reference[:2])))
-        for use in wanted
-    }
+    read = {use.reference: keyring.fingerprint(reader.read(use.source, use.purpose())) for use in wanted}
     require_known_origins(origin_uses(wanted, store.secret_origins(), read))
 
 
@@ -192,7 +186,7 @@ async def open_host(
     reader = options.reader or SecretReader(options.policy.secrets)
     endpoints = resolve_endpoints(manifests, options.stack)
     _require_known_origins([loaded.resource], manifests, store, keyring, reader, options)
-    driver = _open_host(loaded.resource, endpoints, reader, keyring, options)
+    driver = _open_host(loaded.resource, manifests, endpoints, reader, keyring, options)
     try:
         yield driver
     finally:
@@ -200,9 +194,13 @@ async def open_host(
 
 
 def _open_plane(
-    plane: ControlPlane, endpoints: Mapping[str, str], reader: SecretReader, options: Options
+    plane: ControlPlane,
+    manifests: ManifestSet,
+    endpoints: Mapping[str, str],
+    reader: SecretReader,
+    options: Options,
 ) -> ControlPlaneClient:
-    token = reader.read(plane.spec.admin_token.value_from, what=f"ControlPlane/{plane.name} spec.adminToken")
+    token = reader.read(plane.spec.admin_token.value_from, purpose(plane, "spec.adminToken", manifests))
     endpoint = endpoints[plane.spec.endpoint]
     http = Transport(
         endpoint,
@@ -222,7 +220,12 @@ def _open_plane(
 
 
 def _open_host(
-    host: ShadowHost, endpoints: Mapping[str, str], reader: SecretReader, keyring: Keyring, options: Options
+    host: ShadowHost,
+    manifests: ManifestSet,
+    endpoints: Mapping[str, str],
+    reader: SecretReader,
+    keyring: Keyring,
+    options: Options,
 ) -> HostDriver:
     admin = host.spec.admin_endpoint
     return open_driver(
@@ -230,11 +233,11 @@ def _open_host(
         admin_endpoint=endpoints[admin],
         data_endpoint=endpoints[host.spec.data_endpoint or admin],
         admin_key=reader.read(
-            host.spec.admin_credential.value_from, what=f"ShadowHost/{host.name} spec.adminCredential"
+            host.spec.admin_credential.value_from, purpose(host, "spec.adminCredential", manifests)
         ),
         installation=keyring.installation,
         fingerprint=keyring.fingerprint,
-        issuer_password=_issuer_password(host, reader) if options.with_secrets else None,
+        issuer_password=_issuer_password(host, manifests, reader) if options.with_secrets else None,
         transport=options.transport,
         sleep=options.clock.sleep,
         clock=options.clock.monotonic,
@@ -243,8 +246,8 @@ def _open_host(
     )
 
 
-def _issuer_password(host: ShadowHost, reader: SecretReader) -> str | None:
+def _issuer_password(host: ShadowHost, manifests: ManifestSet, reader: SecretReader) -> str | None:
     issuer = host.spec.key_issuer
     if issuer is None:
         return None
-    return reader.read(issuer.password_from, what=f"ShadowHost/{host.name} spec.keyIssuer.passwordFrom")
+    return reader.read(issuer.password_from, purpose(host, "spec.keyIssuer.passwordFrom", manifests))

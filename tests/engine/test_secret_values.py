@@ -7,17 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.secret_values import Keyring, SecretPolicy, SecretReader
+from reconciler.engine.secret_policy import Purpose, SecretPolicy
+from reconciler.engine.secret_values import Keyring, SecretReader
 from reconciler.errors import InvalidInput, ReconcileError, Refused
 from reconciler.manifest import ValueFrom
 
 VALUE = "canary-upstream-key-1"
 
 
+def policy(**secrets: object) -> SecretPolicy:
+    return SecretPolicy.model_validate(secrets)
+
+
 def test_an_allowed_variable_is_read() -> None:
     reader = SecretReader(environ={"RECONCILE_SECRET_A": VALUE})
 
-    assert reader.read(ValueFrom(env="RECONCILE_SECRET_A"), what="x") == VALUE
+    assert reader.read(ValueFrom(env="RECONCILE_SECRET_A"), Purpose("x")) == VALUE
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,7 @@ def test_an_allowed_variable_is_read() -> None:
 )
 def test_a_source_outside_the_policy_is_refused(source: ValueFrom) -> None:
     with pytest.raises(Refused) as caught:
-        SecretReader(environ={"HOME": VALUE}).read(source, what="ProviderAccount/a spec.credential")
+        SecretReader(environ={"HOME": VALUE}).read(source, Purpose("ProviderAccount/a spec.credential"))
 
     assert "ProviderAccount/a spec.credential" in caught.value.message
     assert VALUE not in str(caught.value)
@@ -38,10 +43,10 @@ def test_a_link_out_of_the_allowed_folder_is_refused(tmp_path: Path) -> None:
     allowed.mkdir()
     (tmp_path / "outside").write_text(VALUE)
     (allowed / "link").symlink_to(tmp_path / "outside")
-    reader = SecretReader(SecretPolicy(files=(f"{allowed}/*",)))
+    reader = SecretReader(policy(files=[f"{allowed}/*"]))
 
     with pytest.raises(Refused):
-        reader.read(ValueFrom(file=str(allowed / "link")), what="x")
+        reader.read(ValueFrom(file=str(allowed / "link")), Purpose("x"))
 
 
 @pytest.mark.parametrize("value", ["", f"{VALUE}\nsecond", f"{VALUE}\0"], ids=["empty", "lines", "zero"])
@@ -49,7 +54,7 @@ def test_a_value_that_is_no_single_line_is_refused_without_telling_it(value: str
     reader = SecretReader(environ={"RECONCILE_SECRET_A": value})
 
     with pytest.raises(InvalidInput) as caught:
-        reader.read(ValueFrom(env="RECONCILE_SECRET_A"), what="x")
+        reader.read(ValueFrom(env="RECONCILE_SECRET_A"), Purpose("x"))
 
     assert VALUE not in f"{caught.value!s}{caught.value!r}{caught.value.hint}"
 
@@ -58,10 +63,10 @@ def test_a_command_that_fails_tells_neither_output_nor_cause(tmp_path: Path) -> 
     program = tmp_path / "fails"
     program.write_text(f"#!/bin/sh\necho {VALUE}\necho {VALUE} >&2\nexit 1\n")
     program.chmod(0o700)
-    reader = SecretReader(SecretPolicy(commands=(str(program),)))
+    reader = SecretReader(policy(commands=[str(program)]))
 
     with pytest.raises(ReconcileError) as caught:
-        reader.read(ValueFrom(command=[str(program)]), what="x")
+        reader.read(ValueFrom(command=[str(program)]), Purpose("x"))
 
     assert VALUE not in f"{caught.value!s}{caught.value!r}"
     assert caught.value.__cause__ is None
