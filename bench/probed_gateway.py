@@ -28,12 +28,12 @@ Noted = list[tuple[float, float]]
 
 async def watch(late: Noted) -> None:
     """Note each turn's delay beyond the tick, for ever."""
-    before = time.monotonic()
+    before, worked = time.monotonic(), time.process_time()
     while True:
         await asyncio.sleep(TICK_S)
-        now = time.monotonic()
-        late.append((now, max(0.0, now - before - TICK_S)))
-        before = now
+        now, cpu = time.monotonic(), time.process_time()
+        late.append((now, max(0.0, now - before - TICK_S), cpu - worked))
+        before, worked = now, cpu
 
 
 def watch_collections(pauses: Noted) -> None:

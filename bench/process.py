@@ -34,7 +34,7 @@ class Running:
 
     def resident_mb(self) -> float:
         """Return the memory that it and its children hold."""
-        return sum(_resident_kb(pid) for pid in self.pids()) / 1024
+        return sum(resident_mb(pid) for pid in self.pids())
 
     def pids(self) -> list[int]:
         """Return its process id and those of its children."""
@@ -43,9 +43,10 @@ class Running:
         return [pid, *map(int, children)]
 
 
-def _resident_kb(pid: int) -> int:
+def resident_mb(pid: int) -> float:
+    """Return the memory that one process holds."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ import msgspec
 
 from bench import soak_plan as plan
 from bench.__main__ import PAGE, replaced, surroundings, table
+from bench.memory_course import MemoryCourse
 from bench.process import ADMIN, Running, gateway, serving
 from bench.rows import Row
 from bench.soak_client import checksum
@@ -50,7 +50,7 @@ class Course:
 
     variants: dict[int, int] = field(default_factory=dict)
     """Revision -> variant."""
-    memory_mb: list[float] = field(default_factory=list)
+    memory: MemoryCourse = field(default_factory=MemoryCourse)
     promote_s: list[float] = field(default_factory=list)
     rate: float = 0.0
     most: float = 0.0
@@ -182,7 +182,7 @@ def _drive(
                 _promote(admin, course, endpoints)
             if now - sampled >= SAMPLE_EVERY_S:
                 sampled = now
-                course.memory_mb.append(process.resident_mb())
+                course.memory.sample(now, process)
             if not restarted and now - began >= seconds / 2:
                 restarted, back_at = True, now + REDIS_AWAY_S
                 redis.stop()
@@ -246,19 +246,15 @@ def _table(
     dropped: float,
     gateway_log: str,
 ) -> list[Row]:
-    memory = course.memory_mb[len(course.memory_mb) // 5 :] or [0.0]
-    fifth = max(1, len(memory) // 5)
-    first, last = statistics.median(memory[:fifth]), statistics.median(memory[-fifth:])
-    grown = last - first
+    first, last = course.memory.thirds()
     wrong = [f"{count} x {what}" for what, count in Counter(outcome["failures"]).items()]
     wrong += [f"{count} rows: {what}" for what, count in verdict.wrong.items()]
     if verdict.rows != outcome["sent"] or verdict.checksum != outcome["checksum"]:
         wrong.append(f"{outcome['sent']} requests, {verdict.rows} rows, or not of the same requests")
     if dropped:
         wrong.append(f"{dropped:.0f} log rows dropped")
-    if grown > max(GROWTH_MB, GROWTH_SHARE * first):
-        course_mb = ", ".join(f"{mb:.0f}" for mb in memory[:: max(1, len(memory) // 20)])
-        wrong.append(f"memory grew from {first:.1f} to {last:.1f} MB ({course_mb})")
+    if last - first > max(GROWTH_MB, GROWTH_SHARE * first) or not course.memory.flat:
+        wrong.append(f"memory grew: {course.memory.verdict()} ({course.memory.shown()} MB)")
     if wrong:
         told_more = "\n".join([*outcome["examples"], *verdict.examples, gateway_log[-3000:]])
         raise SystemExit(f"the soak failed: {'; '.join(wrong)}\n{told_more}")
@@ -283,7 +279,12 @@ def _table(
         Row("Redis away in the middle", f"{REDIS_AWAY_S:.0f} s, and its memory lost", ""),
         Row("decision rows", f"{verdict.rows}, each of one request", "1.00 per request"),
         Row("rows of a wrong route; log rows dropped", "0; 0", ""),
-        Row("memory, after a fifth and at the end", f"{first:.1f} and {last:.1f} MB", f"{last / first:.2f}"),
+        Row(
+            "memory of all processes, first and last third",
+            f"{first:.1f} and {last:.1f} MB, at the end {' + '.join(f'{mb:.0f}' for mb in course.memory.levels())}",
+            f"{last / first:.3f}",
+        ),
+        Row("memory, slope of the last half", course.memory.verdict(), ""),
     ]  # fmt: skip
 
 

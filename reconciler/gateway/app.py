@@ -22,6 +22,7 @@ from reconciler.gateway.dataplane.upstream import create_upstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
 from reconciler.gateway.last_revision import LastRevision
+from reconciler.gateway.memory import collect
 from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.runtime.backend import RuntimeBackend
@@ -173,6 +174,7 @@ async def _tidy(context: Context, data_plane: DataPlane, settings: Settings) -> 
         await asyncio.sleep(TIDY_S)
         try:
             await data_plane.sweep()
+            collect()
             if isinstance(backend, MemoryBackend):
                 await backend.save()
             await _thin_out(context, settings)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 _M_ARENA_MAX = -8
@@ -31,45 +29,29 @@ def give_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-class _Growth:
-    """How many threads make much that lasts, and whether collections were on before the first of them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.threads = 0
-        self.collecting = True
-
-
-_growth = _Growth()
 _FREED_AT_ONCE = 256
 _PAUSE_S = 0.0002
 
+_YOUNG, _MIDDLE, _NEVER = 2_000, 10, 1_000_000_000
 
-@contextlib.contextmanager
-def growing() -> Iterator[None]:
-    """Make much that lasts: the garbage collector looks at nothing meanwhile, nor soon afterwards.
 
-    A collection stops every thread; one that has to walk through 10,000 new routes takes tens of milliseconds. What
-    exists at the end goes to the oldest generation unseen (freezing and unfreezing moves it there), which is walked
-    through once in millions of requests: these objects end by their reference counts anyway. Garbage would stay there
-    too, so what is young at the beginning is collected first: it is little, and takes less than a millisecond.
+def settle() -> None:
+    """Leave what the process was started with out of collections for good, and collect young objects only.
+
+    A full collection stops every thread. Of its own accord the collector would start one while a revision is loaded,
+    when there is most to walk through; `collect` says when instead.
     """
-    with _growth.lock:
-        if not _growth.threads:
-            _growth.collecting = gc.isenabled()
-            gc.collect(1)
-            gc.disable()
-        _growth.threads += 1
-    try:
-        yield
-    finally:
-        with _growth.lock:
-            _growth.threads -= 1
-            if not _growth.threads:
-                gc.freeze()
-                gc.unfreeze()
-                if _growth.collecting:
-                    gc.enable()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, _MIDDLE, _NEVER)
+
+
+def collect() -> None:
+    """End the circles that errors and closed connections left behind: to be called now and then, from any thread.
+
+    It takes a millisecond or two however large the revisions are, as they consist of what the collector does not track.
+    """
+    gc.collect()
 
 
 def free(kept: list[Any]) -> None:

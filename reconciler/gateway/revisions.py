@@ -11,7 +11,7 @@ from reconciler.gateway.contract import LoadedRevision, RevisionInfo
 from reconciler.gateway.documents import KeyVersion, Prepared, configure, decode, key_uses, unpack
 from reconciler.gateway.keys import Keys, Unsealable
 from reconciler.gateway.last_revision import Kept, LastRevision
-from reconciler.gateway.memory import free, give_back, growing
+from reconciler.gateway.memory import collect, free, give_back
 from reconciler.gateway.refusals import Invalid, Missing
 from reconciler.gateway.storage import Storage
 from reconciler.gateway.threads import Threads
@@ -107,8 +107,7 @@ class Revisions:
         ended = [revision for revision in self._retired if revision.info.revision not in in_flight]
         self._retired = [revision for revision in self._retired if revision.info.revision in in_flight]
         while ended:
-            kept = ended.pop().parts()
-            await self._threads.run(free, kept)
+            await self._threads.run(_end, [ended.pop()])
 
     async def _load(self, info: RevisionInfo) -> LoadedRevision | None:
         known = self.staged(info.revision)
@@ -128,19 +127,16 @@ class Revisions:
         self._failed[revision] = error
 
     def _read(self, info: RevisionInfo) -> LoadedRevision:
-        with growing():
-            loaded = self._read_all(info)
-        give_back()
-        return loaded
-
-    def _read_all(self, info: RevisionInfo) -> LoadedRevision:
         configuration = self._prepared.get(info.digest)
         if configuration is None:
             configuration = configure(decode(self._storage.revisions.text(info.revision)))
         uses = key_uses(configuration)
         sealed = self._storage.key_versions.sealed(uses.gateway)
         hashes = self._storage.key_versions.hashes(uses.managed)
-        return self._opened(info, configuration, sealed.items(), hashes.items())
+        loaded = self._opened(info, configuration, sealed.items(), hashes.items())
+        collect()  # it learns now, not in a request's time, that nothing of this needs to be looked at
+        give_back()
+        return loaded
 
     def _opened(
         self,
@@ -168,17 +164,16 @@ class Revisions:
         self._copied = active.info
 
     def _write_copy(self, copy: LastRevision, active: LoadedRevision) -> None:
-        with growing():
-            uses = key_uses(active.configuration)
-            copy.write(
-                Kept(
-                    self._storage.instance,
-                    active.info,
-                    self._storage.revisions.packed(active.info.revision),
-                    list(self._storage.key_versions.sealed(uses.gateway).items()),
-                    list(self._storage.key_versions.hashes(uses.managed).items()),
-                )
+        uses = key_uses(active.configuration)
+        copy.write(
+            Kept(
+                self._storage.instance,
+                active.info,
+                self._storage.revisions.packed(active.info.revision),
+                list(self._storage.key_versions.sealed(uses.gateway).items()),
+                list(self._storage.key_versions.hashes(uses.managed).items()),
             )
+        )
 
     async def restore(self) -> bool:
         """Serve the copy on disk, and hold storage to be of the same control plane. False: there is no copy."""
@@ -199,13 +194,12 @@ class Revisions:
         if self._storage.instance not in ("", kept.instance):
             log.error("copy of the last revision is of another control plane: it is not served")
             return None
-        with growing():
-            try:
-                configuration = configure(decode(unpack(kept.document)))
-                loaded = self._opened(kept.info, configuration, kept.gateway_keys, kept.managed_keys)
-            except (Invalid, Unsealable) as error:
-                log.warning("copy of the last revision does not load", extra={"error": str(error)})
-                return None
+        try:
+            configuration = configure(decode(unpack(kept.document)))
+            loaded = self._opened(kept.info, configuration, kept.gateway_keys, kept.managed_keys)
+        except (Invalid, Unsealable) as error:
+            log.warning("copy of the last revision does not load", extra={"error": str(error)})
+            return None
         self._storage.instance = kept.instance
         return loaded
 
@@ -213,3 +207,9 @@ class Revisions:
         """Return the revisions that this process has ready, in order."""
         active = {self.active.info.revision} if self.active else set()
         return tuple(sorted({*self._staged, *active}))
+
+
+def _end(last: list[LoadedRevision]) -> None:
+    """Free a revision to which there is no other reference, slice by slice. Blocks."""
+    kept = last.pop().parts()
+    free(kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -22,7 +21,7 @@ from reconciler.gateway.endpoints import InvalidPattern
 from reconciler.gateway.json_logs import clean
 from reconciler.gateway.keys import UnusableKeyFile
 from reconciler.gateway.listening import Listen, bind, url_of, write_ready_file
-from reconciler.gateway.memory import share_heaps
+from reconciler.gateway.memory import settle, share_heaps
 from reconciler.gateway.settings import Settings, settings_of
 from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema
 from reconciler.gateway.wire import BoundedHttp, close_overdue
@@ -94,7 +93,7 @@ async def serve(settings: Settings, listen: Listen, listener: socket.socket) -> 
     async with open_gateway(settings) as gateway:
         server = _Server(_config(gateway, listen))
         _stop_on_signals(server, gateway)
-        _tune_gc()
+        settle()
         announcing = asyncio.create_task(_announce(server, listen, listener))
         await server.serve([listener])
         announcing.cancel()
@@ -139,13 +138,3 @@ async def _unwound(server: _Server) -> None:
     """Wait a moment for requests that were cut off: their decision rows are still to be written."""
     if server.server_state.tasks:
         await asyncio.wait(server.server_state.tasks, timeout=_UNWIND_S)
-
-
-def _tune_gc() -> None:
-    """What is loaded now stays: leave it out of collections, and collect the rest less often.
-
-    Source: measured on this stack, 5 to 7 % less CPU per request and a fifth off p99.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

@@ -94,7 +94,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._declined = False
             self.headers[:] = [header for header in self.headers if header[0] != _HIDDEN]
         super().on_headers_complete()
-        extensions: dict[str, Any] = {CLIENT: ServedClient(self, self.cycle)}
+        client = ServedClient(self, self.cycle)
+        self.cycle.on_response = client.answered
+        extensions: dict[str, Any] = {CLIENT: client}
         self.scope["extensions"] = extensions  # in time: the request itself starts at a later tick
 
     def on_message_complete(self) -> None:
@@ -136,6 +138,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment] # its last request's scope leads back to this connection
         self._gone = True
         if self._tell_gone is not None:
             self._tell_gone()
@@ -156,19 +159,28 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class ServedClient:
-    """Keeps `dataplane.inbound.Client` for one request of a connection."""
+    """Keeps `dataplane.inbound.Client` for one request of a connection.
 
-    __slots__ = ("_cycle", "_transport", "when_gone")
+    The request's scope holds it, and it the request: `answered` opens that circle, which would else be left to the
+    garbage collector, 4 KB for every request.
+    """
+
+    __slots__ = ("_connection", "_cycle", "when_gone")
 
     def __init__(self, connection: BoundedHttp, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport = connection.transport
+        self._connection = connection
+        self._cycle: RequestResponseCycle | None = cycle
         self.when_gone = connection.when_gone
+
+    def answered(self) -> None:
+        """Let go of the request, whose answer was written whole, and take the connection's next one."""
+        self._cycle = None
+        self._connection.on_response_complete()
 
     def whole_body(self) -> bytes | None:
         """Keep in step with `RequestResponseCycle.receive`, which gives out the body bit by bit."""
         cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or cycle.response_complete:
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
@@ -182,7 +194,9 @@ class ServedClient:
         a header that would break the head.
         """
         cycle = self._cycle
-        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+        if cycle is None or cycle.response_started or cycle.disconnected:
+            return False
+        if cycle.flow.write_paused or not cycle.keep_alive:
             return False
         lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"]
         head = b"".join(lines)
@@ -191,10 +205,10 @@ class ServedClient:
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         if len(body) <= _WRITTEN_TOGETHER:
-            self._transport.write(head + body)
+            cycle.transport.write(head + body)
         else:
-            self._transport.write(head)
-            self._transport.write(body)
+            cycle.transport.write(head)
+            cycle.transport.write(body)
         cycle.message_event.set()
         cycle.on_response()
         return True

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from math import log
-from typing import NamedTuple
+from typing import Any
 
 FLAT = 16
 """The widest tier that is drawn from without a tree."""
@@ -28,22 +28,18 @@ _UNIT = 1 / (_PRIME + 1)
 _FAR = float("inf")
 
 
-class Node(NamedTuple):
-    """A route of a tier, or a part of a tier too wide to look at every route."""
+Node = tuple[int, float, str, tuple[Any, ...]]
+"""A route of a tier, or a part of a tier too wide to look at every route; (salt, scale, name, parts).
 
-    salt: int
-    """64 bits that tell it from its neighbours in every draw."""
-    scale: float
-    """-1 / weight; the weight of a part is that of all its routes."""
-    name: str
-    """Of the route; empty for a part."""
-    parts: tuple[Node, ...]
-    """Empty for a route."""
+salt: 64 bits that tell it from its neighbours in every draw. scale: -1 / weight; a part weighs what its routes do.
+name: of the route; empty for a part. parts: nodes; empty for a route. A plain tuple, because the garbage collector
+soon forgets those, and never a class's.
+"""
 
 
 def leaf(name: str, weight: int) -> Node:
     """Return the node of one route."""
-    return Node(_hash(name.encode()), -1.0 / weight, name, ())
+    return _hash(name.encode()), -1.0 / weight, name, ()
 
 
 def plant(routes: Sequence[Node]) -> tuple[Node, ...]:
@@ -56,24 +52,31 @@ def _cut(routes: tuple[Node, ...], depth: int) -> tuple[Node, ...]:
         return routes
     parts: dict[int, list[Node]] = {}
     for node in routes:
-        parts.setdefault(node.salt >> depth * _FAN_BITS & _FAN - 1, []).append(node)
+        salt = node[0]
+        parts.setdefault(salt >> depth * _FAN_BITS & _FAN - 1, []).append(node)
     return tuple(_part(parts[slot], slot, depth) for slot in sorted(parts))
 
 
 def _part(routes: list[Node], slot: int, depth: int) -> Node:
     if len(routes) == 1:
         return routes[0]
-    weight = sum(-1 / node.scale for node in routes)
-    return Node(_hash(b"%d/%d" % (depth, slot)), -1.0 / weight, "", _cut(tuple(routes), depth + 1))
+    weight = sum(-1 / scale for _salt, scale, _name, _parts in routes)
+    return _hash(b"%d/%d" % (depth, slot)), -1.0 / weight, "", _cut(tuple(routes), depth + 1)
 
 
 def leaves(nodes: Iterable[Node]) -> Iterator[Node]:
     """Yield the routes' nodes below some nodes."""
     for node in nodes:
-        if node.parts:
-            yield from leaves(node.parts)
+        *_, parts = node
+        if parts:
+            yield from leaves(parts)
         else:
             yield node
+
+
+def name_of(node: Node) -> str:
+    """Return the name of a route's node."""
+    return node[2]
 
 
 def seed_of(managed_key: str, subject: str) -> int:

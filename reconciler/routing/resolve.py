@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from reconciler.routing.config import Candidate, Configuration, Index, ManagedKey, Offer, Route
-from reconciler.routing.draw import FLAT, Node, again, drawn, leaves, seed_of
+from reconciler.routing.draw import FLAT, Node, again, drawn, leaves, name_of, seed_of
 
 _DRAWS = 8
 """Draws from a wide tier before its available routes are looked through one by one."""
@@ -250,7 +250,9 @@ def _draw(
         if chosen is not None and _passed_over(chosen, view, request) is None:
             return chosen
     open_ = {c.route.name for c in tier if _passed_over(c, view, request) is None}
-    return offer.find(drawn([node for node in leaves(nodes) if node.name in open_], seed)) if open_ else None
+    return (
+        offer.find(drawn([node for node in leaves(nodes) if name_of(node) in open_], seed)) if open_ else None
+    )
 
 
 def _trace(

@@ -1,71 +1,82 @@
-"""Memory of large revisions: no collection while they grow, and an end in slices."""
+"""Memory of large revisions: collections do not walk through them, and they end in slices."""
 
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
 
-from reconciler.gateway.memory import free, growing
+from bench.large import large_document
+from reconciler.gateway.memory import free
+from reconciler.gateway.runtime.backend import BindingKey
+from reconciler.gateway.runtime.memory import MemoryBackend
+from reconciler.routing.config import parse
 
 
 class Kept:
     """Something that the collector tracks and a weak reference can watch."""
 
 
-def _collections_of(generation: int) -> int:
-    found: int = gc.get_stats()[generation]["collections"]
-    return found
-
-
-def test_nothing_is_collected_while_much_is_made() -> None:
-    with growing():
-        before = [_collections_of(generation) for generation in range(3)]
-        kept = [[number] for number in range(200_000)]
-        during = [_collections_of(generation) for generation in range(3)]
-    assert (during, len(kept)) == (before, 200_000)
-
-
-def test_what_was_made_is_out_of_the_way_of_the_next_collections() -> None:
-    with growing():
-        kept = Kept()
-    assert any(kept is one for one in gc.get_objects(generation=2))
-
-
-def _circle() -> weakref.ref[Kept]:
-    """Make garbage that only a collection ends, and watch it."""
-    circle = Kept()
-    circle.itself = circle  # type: ignore[attr-defined]
-    return weakref.ref(circle)
-
-
-def test_garbage_made_before_is_not_carried_along() -> None:
-    watched = _circle()
-    with growing():
-        assert watched() is None
-
-
-def test_garbage_made_meanwhile_is_collected_some_day() -> None:
-    with growing():
-        watched = _circle()
+def _tracked() -> int:
     gc.collect()
-    assert watched() is None
+    return len(gc.get_objects())
 
 
-def test_collections_go_on_when_the_last_of_several_is_done_and_stay_off_where_they_were_off() -> None:
-    with growing():
-        with growing():
-            pass
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with growing():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
+def test_a_revision_is_nothing_that_a_collection_walks_through() -> None:
+    large, small = (
+        large_document("http://127.0.0.1:9", routes=count, keys=count, groups=count // 10)
+        for count in (2000, 20)
+    )
+    before = _tracked()
+    few = parse(small)
+    of_few = _tracked() - before
+    many = parse(large)
+    of_many = _tracked() - before - of_few
+    assert len(many.routes) == 100 * len(few.routes)
+    assert of_many <= of_few + 20
+
+
+async def _bind(backend: MemoryBackend, count: int) -> None:
+    for number in range(count):
+        key = BindingKey("chat", "small", "team-a", f"session-{number}")
+        await backend.bind(None, key, "chat-east", 60.0, instead_of=None)
+
+
+async def test_bindings_are_nothing_that_a_collection_walks_through() -> None:
+    backend = MemoryBackend()
+    before = _tracked()
+    await _bind(backend, 2000)
+    assert len(await backend.bindings()) == 2000
+    assert _tracked() - before <= 20
+
+
+def test_a_settled_process_collects_circles_when_told_and_never_all_by_itself() -> None:
+    """In a process of its own: what is settled stays so."""
+    script = """
+import gc, weakref
+from reconciler.gateway.memory import collect, settle
+
+class Circle:
+    pass
+
+settle()
+assert gc.get_freeze_count() > 1000 and gc.isenabled()
+full = gc.get_stats()[2]["collections"]
+circle = Circle()
+circle.itself = circle
+watched = weakref.ref(circle)
+kept = [[number] for number in range(500_000)]
+assert gc.get_stats()[2]["collections"] == full
+gc.collect(1)
+del circle
+assert watched() is not None
+collect()
+assert watched() is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_what_is_freed_goes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:

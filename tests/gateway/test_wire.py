@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from weakref import ref
 
 import pytest
 import uvicorn
@@ -291,6 +293,30 @@ async def test_answer_out_of_the_ordinary_is_left_to_the_server(
     served = Served(answer)
     assert (await served.ask(head)).startswith(b"HTTP/1.1 500 ")
     served.connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("in_one_piece", [True, False])
+async def test_served_request_leaves_nothing_to_the_garbage_collector(*, in_one_piece: bool) -> None:
+    """Circles of every request were once kept for good: a promote hid them from the collector."""
+
+    async def answer(client: Client) -> None:
+        if in_one_piece:
+            assert client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(answer)
+    await served.ask()
+    first = ref(served.connection.cycle)
+    served.scope = {}
+    gc.disable()
+    try:
+        await served.ask()
+        assert first() is None
+        last = ref(served.connection.cycle)
+        served.scope = {}
+        served.connection.connection_lost(None)
+        assert last() is None
+    finally:
+        gc.enable()
 
 
 async def test_idle_connection_is_closed_after_its_time_and_a_served_one_is_not() -> None:

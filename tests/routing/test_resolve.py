@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from reconciler.routing.config import Configuration, Route, parse
 from reconciler.routing.resolve import Calm, Decision, ResolveRequest, ordered_routes, resolve
@@ -117,7 +118,7 @@ def test_no_route_comes_with_a_reason(fields: dict[str, Any], error: str) -> Non
 def test_a_model_with_all_routes_disabled_has_no_route() -> None:
     configuration = routes(a=1)
     sleeping = replace(
-        configuration, routes=tuple(replace(route, enabled=False) for route in configuration.routes)
+        configuration, routes=tuple(structs.replace(route, enabled=False) for route in configuration.routes)
     )
 
     decision = ask(sleeping)
@@ -129,7 +130,8 @@ def test_a_model_with_all_routes_disabled_has_no_route() -> None:
 def test_a_binding_that_is_left_with_no_route_is_not_an_unknown_model() -> None:
     configuration = routes(a=1)
     withdrawn = replace(
-        configuration, model_bindings=tuple(replace(each, routes=()) for each in configuration.model_bindings)
+        configuration,
+        model_bindings=tuple(structs.replace(each, routes=()) for each in configuration.model_bindings),
     )
 
     assert ask(withdrawn).error == "no-route"
@@ -202,7 +204,7 @@ def test_keys_draw_independently() -> None:
     other = replace(
         configuration,
         managed_keys=tuple(
-            replace(configuration.managed_keys[0], name=f"team-{number}") for number in range(50)
+            structs.replace(configuration.managed_keys[0], name=f"team-{number}") for number in range(50)
         ),
     )
 

@@ -94,7 +94,7 @@ def _endpoint(
 
 async def _contained(operation: Operation, context: Context, request: Request) -> Response:
     try:
-        return respond(await operation.do(context, await read_call(operation, request)))
+        return respond(await operation.do(context, await read_call(operation, request, context.threads)))
     except ClientDisconnect:
         return answer(400, "disconnected", "the client went away before the body ended")
     # A defect of ours: the client learns an id to ask by, the log has the traceback, the process goes on.

@@ -16,11 +16,13 @@ from reconciler.gateway.control.context import Context
 from reconciler.gateway.control.models import PATH_TYPES, Nothing
 from reconciler.gateway.control.problems import Unfit
 from reconciler.gateway.storage import Fence
+from reconciler.gateway.threads import Threads
 
 SMALL_BODY = 1 << 20
 LARGE_BODY = 32 << 20
 """Room for a configuration of some hundred thousand objects."""
 BODY_WITHIN_S = 60
+_DECODED_AT_ONCE = 64 << 10
 FENCE_HEADER = "X-Reconcile-Fence"
 _LONGEST_INSTALLATION = 128
 _LARGEST_FENCE = 2**63 - 1
@@ -92,21 +94,26 @@ class Operation:
         return self.method != "GET"
 
 
-async def read_call(operation: Operation, request: Request) -> Call:
+async def read_call(operation: Operation, request: Request, threads: Threads) -> Call:
     """Check a request against its operation. Raises Unfit."""
     path = {name: _part(name, text) for name, text in request.path_params.items()}
     query = _query(operation.query, request.query_params)
-    body = (
-        _body(operation, request, await _read(request, operation.longest_body)) if operation.writes else None
-    )
     return Call(
         path=path,
         query=query,
-        body=body,
+        body=await _sent(operation, request, threads) if operation.writes else None,
         fence=_fence(request.headers.get(FENCE_HEADER)) if operation.writes else None,
         if_match=request.headers.get("If-Match"),
         if_none_match=request.headers.get("If-None-Match"),
     )
+
+
+async def _sent(operation: Operation, request: Request, threads: Threads) -> Any:
+    """Return the decoded body. A large one is put together and decoded where nobody waits for it."""
+    content = await _read(request, operation.longest_body)
+    if len(content) <= _DECODED_AT_ONCE:
+        return _body(operation, request, content)
+    return await threads.run(_body, operation, request, content)
 
 
 def respond(answer: Answer) -> Response:
@@ -137,7 +144,7 @@ def _query(type_: type[S], params: QueryParams) -> S:
         raise Unfit(422, "invalid-query", str(error)) from error
 
 
-async def _read(request: Request, longest: int) -> bytes:
+async def _read(request: Request, longest: int) -> bytearray:
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             return await _read_whole(request, longest)
@@ -145,7 +152,7 @@ async def _read(request: Request, longest: int) -> bytes:
         raise Unfit(408, "request-timeout", "the body did not arrive in time") from error
 
 
-async def _read_whole(request: Request, longest: int) -> bytes:
+async def _read_whole(request: Request, longest: int) -> bytearray:
     length = request.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > longest:
         raise _too_large(longest)
@@ -154,14 +161,14 @@ async def _read_whole(request: Request, longest: int) -> bytes:
         body += chunk
         if len(body) > longest:
             raise _too_large(longest)
-    return bytes(body)
+    return body
 
 
 def _too_large(longest: int) -> Unfit:
     return Unfit(413, "too-large", f"the body may have at most {longest} bytes")
 
 
-def _body(operation: Operation, request: Request, content: bytes) -> Any:
+def _body(operation: Operation, request: Request, content: bytearray) -> Any:
     if operation.body is Nothing and not content.strip():
         return Nothing()
     media_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()

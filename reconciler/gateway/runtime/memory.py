@@ -12,7 +12,7 @@ from pathlib import Path
 from reconciler.gateway.runtime import snapshot
 from reconciler.gateway.runtime.allowance import Allowances
 from reconciler.gateway.runtime.backend import MOST_LISTED, Binding, BindingKey, HealthKey, RouteHealth
-from reconciler.gateway.runtime.snapshot import Bound, Space
+from reconciler.gateway.runtime.snapshot import Bound, PlainKey, Space
 from reconciler.routing import cooldown
 from reconciler.routing.config import Route
 from reconciler.routing.cooldown import FRESH, CooldownRule, Health
@@ -108,7 +108,7 @@ class MemoryBackend:
         if ttl_s is not None:
             bound.expires_at = now + ttl_s
             del space.bindings[key]
-            space.bindings[key] = bound
+            space.bindings[_plain(key)] = bound
         return MemorySight(space.health, now, bound=bound.route)
 
     async def bind(
@@ -118,10 +118,10 @@ class MemoryBackend:
         bindings = self._space(namespace).bindings
         present = bindings.pop(key, None)
         if present is not None and present.expires_at > now and present.route not in (route, instead_of):
-            bindings[key] = present
+            bindings[_plain(key)] = present
             return present.route
         since = present.bound_at if present is not None and present.route == route else now
-        bindings[key] = Bound(route, since, now + ttl_s)
+        bindings[_plain(key)] = Bound(route, since, now + ttl_s)
         if len(bindings) > self._most_bindings:
             del bindings[next(iter(bindings))]
         return route
@@ -194,11 +194,9 @@ class MemoryBackend:
         live = sorted(
             (key, bound)
             for key, bound in self._existing(namespace).bindings.items()
-            if bound.expires_at > now and logical_group in (None, key.logical_group)
+            if bound.expires_at > now and logical_group in (None, key[0])
         )
-        return [
-            Binding(key, bound.route, bound.bound_at, bound.expires_at) for key, bound in live[:MOST_LISTED]
-        ]
+        return [_shown_binding(key, bound) for key, bound in live[:MOST_LISTED]]
 
     async def reset(self, namespace: str | None, key: HealthKey) -> None:
         self._existing(namespace).health.pop(key, None)
@@ -222,7 +220,7 @@ class MemoryBackend:
         return gone
 
     def _expire(
-        self, namespace: str | None, space: Space, keys: Sequence[BindingKey]
+        self, namespace: str | None, space: Space, keys: Sequence[PlainKey]
     ) -> list[tuple[str | None, Binding]]:
         now = self._clock()
         gone = []
@@ -230,7 +228,7 @@ class MemoryBackend:
             bound = space.bindings.get(key)
             if bound is not None and bound.expires_at <= now:
                 del space.bindings[key]
-                gone.append((namespace, Binding(key, bound.route, bound.bound_at, bound.expires_at)))
+                gone.append((namespace, _shown_binding(key, bound)))
         return gone
 
     def _forget_health(self, space: Space) -> None:
@@ -247,6 +245,15 @@ class MemoryBackend:
     async def aclose(self) -> None:
         with contextlib.suppress(OSError):  # reported by `write`; a gateway that cannot save must still stop
             await self.save()
+
+
+def _plain(key: BindingKey) -> PlainKey:
+    group, model, managed_key, session = key
+    return group, model, managed_key, session
+
+
+def _shown_binding(key: PlainKey, bound: Bound) -> Binding:
+    return Binding(BindingKey(*key), bound.route, bound.bound_at, bound.expires_at)
 
 
 def is_long_past(health: Health, now: float) -> bool:

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import msgspec
 
-from reconciler.gateway.runtime.backend import BindingKey, HealthKey
+from reconciler.gateway.runtime.backend import HealthKey
 from reconciler.routing.cooldown import Health
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Bound:
+PlainKey = tuple[str, str, str, str]
+"""A `BindingKey` as it is stored: there may be many, and the garbage collector forgets plain tuples of strings."""
+
+
+class Bound(msgspec.Struct, gc=False):
     """A binding as it is stored; `Binding` is what leaves this room."""
 
     route: str
@@ -31,14 +34,14 @@ class Bound:
 class Space:
     """One namespace: real traffic or one drill."""
 
-    bindings: dict[BindingKey, Bound] = field(default_factory=dict)
+    bindings: dict[PlainKey, Bound] = field(default_factory=dict)
     """Least lately used first."""
     health: dict[HealthKey, Health] = field(default_factory=dict)
 
 
 class _Snapshot(msgspec.Struct):
     version: int
-    bindings: list[tuple[BindingKey, str, float, float]]
+    bindings: list[tuple[PlainKey, str, float, float]]
     """(key, route, bound at, expires at)"""
     health: list[tuple[HealthKey, Health]]
 
