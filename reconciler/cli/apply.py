@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import click
 
@@ -158,8 +159,8 @@ def apply(
     context.exit(report.exit_code)
 
 
-def show_report(report: Report, output: str) -> None:
-    """Write what a run came to to standard output."""
+def show_report(report: Report, output: str, extra: Mapping[str, object] | None = None) -> None:
+    """Write what a run came to to standard output; `extra` stands beside it in JSON."""
     if output == "json":
         body = {
             **status_document(report.outcome.statuses),
@@ -172,6 +173,7 @@ def show_report(report: Report, output: str) -> None:
                 for key, why in sorted(report.held_back.items())
             ],
             "withdrawn": [{"route": path.route, "publicModel": path.model} for path in report.withdrawn],
+            **(extra or {}),
         }
         click.echo(json.dumps(body, indent=2, sort_keys=True))
         return

@@ -27,6 +27,8 @@ from reconciler.manifest import ManifestSet, ProviderAccount, ShadowHost, ValueF
 from reconciler.proof.drills import DRILLS
 from reconciler.proof.evidence.keys import make_key, public_path
 from reconciler.proof.evidence.writer import EvidenceSettings
+from reconciler.proof.gaps import gaps
+from reconciler.proof.scope import Scope
 
 GATEWAY, UPSTREAM = "gateway", "upstream"
 HOST_SETTINGS = {"usage_delay_s": 0.02, "membership_delay_s": 0.0, "ops_delay_s": 0.02}
@@ -57,8 +59,12 @@ def rehearse(
 ) -> None:
     """Apply the manifests to embedded planes, prove every path, run every drill, and throw it all away.
 
+    Finds what can never serve: bindings that are missing, priorities that are not the order an Acceptance states,
+    aliases on hosts, and fallbacks that are dead, or die with the route that they stand in for.
+
     Every endpoint is replaced by an embedded one and every secret by a made-up one: no valueFrom is resolved and
-    nothing live is reached, so it can run in a pull request without credentials. Exits 3 when something is not proved.
+    nothing live is reached, so it can run in a pull request without credentials. Exits 3 when something is not proved
+    or an enabled route has no binding.
 
     \b
     Examples:
@@ -84,8 +90,11 @@ def rehearse(
             evidence=_evidence(folder, evidence_key, Path(temporary)),
         )
         report = _run(manifests, options, f"sqlite:///{temporary}/state.db", reports)
-    show_report(report, output)
-    context.exit(report.exit_code)
+    found = gaps(Scope(manifests))
+    show_report(report, output, {"gaps": [gap.to_json() for gap in found]})
+    for gap in found if output == "text" else ():
+        click.echo(f"{'missing' if gap.certain else 'perhaps missing'}: {gap.kind}/{gap.name} {gap.message}")
+    context.exit(report.exit_code or (3 if any(gap.certain for gap in found) else 0))
 
 
 def _evidence(folder: str | None, key: str | None, temporary: Path) -> EvidenceSettings | None:

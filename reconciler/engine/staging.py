@@ -132,13 +132,13 @@ class Staging:
         if self.prove == "none":
             return []
         scope = self.proofs.scope
+        known = {*scope.all_routes(), *scope.all_keys()}
         if self.prove == "all":
-            return sorted([*scope.all_routes(), *scope.all_keys()])
+            return sorted(path for path in known if holds_path(after, path))
         touched = {PathKey(route, model) for route, model in self.prospect.plan.affected}
         for change in self.prospect.plan.pending():
             if change.key.kind == ManagedKey.KIND:
                 touched |= set(scope.own_paths(change.key.name).values())
-        known = {*scope.all_routes(), *scope.all_keys()}
         return sorted(path for path in known & touched if holds_path(after, path))
 
     def _wanted(self, observed: Observed) -> dict[str, Any]:

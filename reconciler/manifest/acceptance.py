@@ -49,6 +49,16 @@ class Budget(Strict):
     max_usd: float | None = Field(None, gt=0, description="USD per UTC day, where the host states a price.")
 
 
+class Order(Strict):
+    """In which order a public model's routes are meant to be tried: what priorities are held against."""
+
+    binding: Name = Field(description="The ModelBinding of the public model.")
+    routes: list[Name] = Field(
+        min_length=1,
+        description="All of its enabled routes, the one tried first first; those of one priority in any order.",
+    )
+
+
 class AcceptanceSpec(Strict):
     targets: list[Target] = Field(min_length=1, description="What it is about.")
     minimum_grade: Grade | None = Field(
@@ -65,6 +75,10 @@ class AcceptanceSpec(Strict):
     max_tokens: int = Field(16, ge=1, le=4096, description="`max_tokens` of each probe.")
     drills: list[Drill] = Field(default_factory=list, description="Exercises to run besides the probes.")
     budget: Budget = Field(Budget(), description="Ceilings for the cost of proving.")
+    order: list[Order] = Field(
+        default_factory=list,
+        description="The intended order of trial, where a wrong priority or a missing binding must not pass.",
+    )
     on_disproved: Literal["report", "withdraw"] = Field(
         "report",
         description="What apply and the controller do with a route in service that is disproved: only say so, or "
@@ -80,11 +94,20 @@ class Acceptance(Resource):
     spec: AcceptanceSpec
 
     def references(self) -> list[Reference]:
-        return [
+        targets = [
             ref(target.kind, target.name, "targets", i, "name")
             for i, target in enumerate(self.spec.targets)
             if target.name is not None
         ]
+        bindings = [
+            ref("ModelBinding", each.binding, "order", i, "binding") for i, each in enumerate(self.spec.order)
+        ]
+        routes = [
+            ref("Route", route, "order", i, "routes", j)
+            for i, each in enumerate(self.spec.order)
+            for j, route in enumerate(each.routes)
+        ]
+        return [*targets, *bindings, *routes]
 
 
 register(Acceptance)

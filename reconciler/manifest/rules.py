@@ -48,6 +48,8 @@ RULES: dict[str, str] = {
     "no-fallback": "A public model has two enabled routes that differ in shadow group or gateway key.",
     "no-model": "A logical group offers a public model.",
     "key-of-other-group": "A route's gateway key opens the route's shadow group.",
+    "missing-binding": "A route that an Acceptance's order names is enabled, and bound by the order's ModelBinding.",
+    "wrong-order": "A public model's routes are tried in the order that an Acceptance states, and it names them all.",
     "duplicate-item": "A list names a thing once.",
     "group-on-other-host": "An account's groups are on the account's host.",
     "platform-mismatch": "An account has the platform of its groups.",

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from reconciler.manifest.gateway_key import GatewayKey
 from reconciler.manifest.loader import LoadResult
-from reconciler.manifest.logical_group import LogicalGroup
+from reconciler.manifest.logical_group import LogicalGroup, RouteDefaults
 from reconciler.manifest.managed_key import ManagedKey
 from reconciler.manifest.manifest_set import Location, Path, Problem
 from reconciler.manifest.meta import Resource
@@ -119,6 +119,13 @@ class Survey:
             return route.spec.enabled
         group = self.named(LogicalGroup, route.spec.logical_group)
         return group is None or group.spec.route_defaults.enabled
+
+    def priority(self, route: Route) -> int:
+        """Return the route's priority, by itself or by its logical group's default."""
+        if route.spec.priority is not None:
+            return route.spec.priority
+        group = self.named(LogicalGroup, route.spec.logical_group)
+        return group.spec.route_defaults.priority if group is not None else RouteDefaults().priority
 
 
 def called(resource: Resource) -> str:

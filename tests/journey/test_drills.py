@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
+from reconciler.embedded.stack import Stack
 from tests.journey.test_traffic import Users
-from tests.journey.world import World, condition, not_ready
+from tests.journey.world import ROOT, World, condition, not_ready
 
 ALL = "  drills: [sticky, failover, recovery, streaming, models, accounts]\n"
 TARGETS = {"chat/smart", "chat/fast", "batch/smart", "batch/mini"}
@@ -110,12 +113,60 @@ def test_a_rehearsal_needs_no_credentials_and_leaves_nothing(empty: World) -> No
     assert not (empty.folder / ".reconcile").exists()
 
 
+OVERFLOW = "  name: chat-overflow\nspec:\n  logicalGroup: chat\n  shadowGroup: {0}\n  gatewayKey: {0}\n"
+"""The last resort of chat, and the shadow group and key that it leads to."""
+SPARE = """---
+apiVersion: routing.reconcile.dev/v1
+kind: Route
+metadata:
+  name: batch-spare
+spec:
+  logicalGroup: batch
+  shadowGroup: east-overflow
+  gatewayKey: east-overflow
+  priority: 30
+"""
+
+
 def test_a_rehearsal_finds_what_can_never_serve(empty: World) -> None:
     empty.edit("keys.yaml", "models: [mini, smart]", "models: [mini]")
+    empty.edit("routes.yaml", OVERFLOW.format("east-overflow"), OVERFLOW.format("east-chat"))
+    with (empty.manifests / "routes.yaml").open("a") as routes:
+        routes.write(SPARE)
+
     done = empty.run("rehearse", str(empty.manifests), code=3)
 
-    assert "ModelBinding/batch-smart" in done.stdout
-    assert "NoManagedKey" in done.stdout
+    told = {line.split()[0]: line for line in done.stdout.splitlines() if "/" in line.split()[0]}
+    assert "NoManagedKey" in told["ModelBinding/batch-smart"]
+    assert "FallbackShared" in told["Route/chat-overflow"]
+    assert (
+        "chat-overflow is to stand in for chat-east, and both lead to east/east-chat by key east-chat"
+        in done.stderr
+    )
+    assert "missing: Route/batch-spare is enabled, and no ModelBinding leads to it" in done.stdout
+
+
+def test_a_rehearsal_begins_nothing_with_a_wrong_priority_a_missing_binding_or_an_alias_on_a_host(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "manifests"
+    shutil.copytree(ROOT / "manifests", folder)
+    world = World(tmp_path, cast(Stack, None), folder, dict(os.environ))
+    order = "  order:\n    - binding: chat-fast\n      routes: [chat-east, chat-west, chat-overflow]\n"
+    order += "    - binding: batch-mini\n      routes: [batch-west, batch-overflow]\n"
+    world.edit("acceptance.yaml", "  probes: 1\n", "  probes: 1\n" + order)
+    world.edit("routes.yaml", "east-overflow\n  priority: 20\n", "east-overflow\n  priority: 5\n")
+    world.edit("models.yaml", "    - route: batch-overflow\n      shadowModel: o4-mini\n", "")
+    world.edit("models.yaml", "shadowModel: gpt-4.1\n", "shadowModel: fast\n")
+
+    done = world.run("rehearse", str(folder), code=1)
+
+    assert (
+        'wrong-order: Acceptance "everything-in-service": for "fast" Route "chat-overflow" (priority 5)'
+        in done.stderr
+    )
+    assert 'missing-binding: Acceptance "everything-in-service": Route "batch-overflow"' in done.stderr
+    assert 'alias-as-shadow-model: ModelBinding "chat-smart": "fast" is a public alias' in done.stderr
 
 
 def test_a_rehearsal_leaves_evidence_that_its_own_public_key_verifies(empty: World) -> None:

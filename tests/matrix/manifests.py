@@ -48,6 +48,8 @@ def manifests(
     replaced: str = "",
     channel: bool = False,
     models: Mapping[str, str] = MODELS,
+    doors: Mapping[str, str] | None = None,
+    suspended: str = "",
     **route_priorities: int,
 ) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over.
@@ -55,6 +57,7 @@ def manifests(
     `renamed` are other manifest names for accounts, `host_names` their names on the host, both by account.
     `replaced`: "account" gives alpha another base URL of its upstream, "key" gives east-chat a second key.
     `channel`: east-chat has prices of its own. `models`: another shadow model for a public one.
+    `doors`: another shadow group and gateway key for a route. `suspended` is the name of an account or shadow group.
     """
     names, on_host = renamed or {}, host_names or {}
     documents = [
@@ -67,8 +70,9 @@ def manifests(
                    "" if (name, replaced) == ("alpha", "account") else "/v1") for name in ACCOUNTS),
         _doc("LogicalGroup", "chat", controlPlane="gateway", sticky={"mode": "session", "ttl": "1h"},
              failover={"maxAttempts": 3, "failureThreshold": 3, "window": "30s", "cooldown": "30s"}),
-        *(_doc("Route", name, logicalGroup="chat", shadowGroup=group, gatewayKey=group,
-               priority=route_priorities.get(name, priority)) for name, (group, priority) in ROUTES.items()),
+        *(_doc("Route", name, logicalGroup="chat", shadowGroup=(doors or {}).get(name, group),
+               gatewayKey=(doors or {}).get(name, group), priority=route_priorities.get(name, priority))
+          for name, (group, priority) in ROUTES.items()),
         *(_doc("ModelBinding", f"chat-{public}", logicalGroup="chat", publicModel=public,
                routes=[{"route": route, "shadowModel": shadow} for route in ROUTES])
           for public, shadow in models.items()),
@@ -79,6 +83,9 @@ def manifests(
              deadline=f"{DEADLINE_S}s", maxTokens=16, drills=list(drills),
              budget={"maxRequests": max_requests, "maxTokens": 100000, "maxUsd": max_usd}),
     ]  # fmt: skip
+    for document in documents:
+        if suspended and document["metadata"]["name"] == suspended and document["kind"] != "GatewayKey":
+            document["metadata"]["annotations"] = {"reconcile.dev/suspend": "true"}
     found, problems = load_and_check(
         ["-"],
         stdin=io.StringIO(yaml.safe_dump_all(documents)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from reconciler.manifest.acceptance import Acceptance
 from reconciler.manifest.gateway_key import GatewayKey
@@ -27,6 +28,65 @@ def key_opens_the_routes_group(survey: Survey) -> Iterator[Problem]:
             )
             fix = f"use a GatewayKey whose group is {quote(route.spec.shadow_group)}"
             yield survey.error(route, ("spec", "gatewayKey"), "key-of-other-group", says, fix)
+
+
+def order_is_as_meant(survey: Survey) -> Iterator[Problem]:
+    """The routes of a binding are those that an Acceptance's order names, tried in that order."""
+    if not survey.whole("Route", "ModelBinding", "LogicalGroup"):
+        return
+    for acceptance in survey.of(Acceptance):
+        for index, order in enumerate(acceptance.spec.order):
+            binding = survey.named(ModelBinding, order.binding)
+            routes = [survey.named(Route, name) for name in order.routes]
+            known = [route for route in routes if route is not None]
+            if binding is None or len(known) < len(routes):
+                continue
+            yield from _lacking(survey, acceptance, index, binding, known)
+            bound = {entry.route for entry in binding.spec.routes}
+            serving = [route for route in known if route.name in bound and survey.enabled(route)]
+            yield from _out_of_order(survey, acceptance, index, binding, serving)
+
+
+def _lacking(
+    survey: Survey, acceptance: Acceptance, index: int, binding: ModelBinding, meant: Sequence[Route]
+) -> Iterator[Problem]:
+    bound = [entry.route for entry in binding.spec.routes]
+    model, name = quote(binding.spec.public_model), f"ModelBinding {quote(binding.name)}"
+    for number, route in enumerate(meant):
+        path: Path = ("spec", "order", index, "routes", number)
+        if route.name not in bound:
+            says = f"Route {quote(route.name)} is meant to serve {model}, and {name} does not bind it"
+            yield survey.error(
+                acceptance, path, "missing-binding", says, "bind it, or take it out of the order"
+            )
+        elif not survey.enabled(route):
+            says = f"Route {quote(route.name)} is meant to serve {model}, and is not enabled"
+            yield survey.error(
+                acceptance, path, "missing-binding", says, "enable it, or take it out of the order"
+            )
+    names = [route.name for route in meant]
+    for entry in bound:
+        extra = survey.named(Route, entry)
+        if extra is not None and survey.enabled(extra) and entry not in names:
+            says = f"Route {quote(entry)} serves {model} by {name}, and the order does not name it"
+            fix = "put it in its place in the order, or take it out of the binding"
+            yield survey.error(acceptance, ("spec", "order", index, "routes"), "wrong-order", says, fix)
+
+
+def _out_of_order(
+    survey: Survey, acceptance: Acceptance, index: int, binding: ModelBinding, serving: Sequence[Route]
+) -> Iterator[Problem]:
+    names = acceptance.spec.order[index].routes
+    for first, then in pairwise(serving):
+        before, after = survey.priority(first), survey.priority(then)
+        if after < before:
+            says = (
+                f"for {quote(binding.spec.public_model)} Route {quote(then.name)} (priority {after}) is tried before "
+                f"Route {quote(first.name)} (priority {before})"
+            )
+            fix = f"give {quote(then.name)} a priority above {before}, or correct the order"
+            path: Path = ("spec", "order", index, "routes", names.index(then.name))
+            yield survey.error(acceptance, path, "wrong-order", says, fix)
 
 
 def items_stand_once(survey: Survey) -> Iterator[Problem]:
@@ -57,8 +117,12 @@ def _lists(resource: Resource) -> list[tuple[Path, Sequence[str], Path]]:
             (("spec", "limits", "models"), models, ()),
         ]
     if isinstance(resource, Acceptance):
-        return [(("spec", "drills"), resource.spec.drills, ())]
+        orders: list[tuple[Path, Sequence[str], Path]] = [
+            (("spec", "order", index, "routes"), order.routes, ())
+            for index, order in enumerate(resource.spec.order)
+        ]
+        return [(("spec", "drills"), resource.spec.drills, ()), *orders]
     return []
 
 
-RULES = (key_opens_the_routes_group, items_stand_once)
+RULES = (key_opens_the_routes_group, order_is_as_meant, items_stand_once)

@@ -31,11 +31,23 @@ class Course:
     budget: Budget
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1), repr=False)
     """Held while the drill is at work, by the runner; let go while it only waits for time to pass."""
-    namespace: str = field(default_factory=lambda: f"drill-{uuid.uuid4().hex[:16]}")
+    namespaces: list[str] = field(default_factory=lambda: [f"drill-{uuid.uuid4().hex[:16]}"])
+    """Every one that it has used; the last is in use."""
     session: str = field(default_factory=lambda: f"drill-{nonce()}")
     steps: list[Step] = field(default_factory=list)
     sticky_ttl_seconds: int | None = None
     cooldown_seconds: float | None = None
+
+    def begin_again(self) -> None:
+        """Forget what was done: a fresh namespace and session, and no steps yet."""
+        self.namespaces.append(f"drill-{uuid.uuid4().hex[:16]}")
+        self.session = f"drill-{nonce()}"
+        self.steps.clear()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its own that its requests run in."""
+        return self.namespaces[-1]
 
     @property
     def first(self) -> str:

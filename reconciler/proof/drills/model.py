@@ -30,6 +30,7 @@ class DrillReason(StrEnum):
     NOT_EXPIRED = "NotExpired"
     NO_FALLBACK = "NoFallback"
     FALLBACK_DEAD = "FallbackDead"
+    FALLBACK_SHARED = "FallbackShared"
     NO_FAILOVER_EVENT = "NoFailoverEvent"
     NOT_STABLE = "NotStable"
     NOT_COOLING = "NotCooling"
@@ -50,6 +51,7 @@ ADVICE: Mapping[DrillReason, str] = {
     DrillReason.NOT_EXPIRED: "the binding outlived its time: look at the gateway's runtime backend",
     DrillReason.NO_FALLBACK: "bind a second enabled route to the model",
     DrillReason.FALLBACK_DEAD: "the fallback does not serve either: look at its proof",
+    DrillReason.FALLBACK_SHARED: "give the fallback a shadow group or gateway key of its own: it fails with the other",
     DrillReason.NO_FAILOVER_EVENT: "the fallback served, but the gateway wrote no failover event",
     DrillReason.NOT_STABLE: "repeated requests did not stay on the fallback",
     DrillReason.NOT_COOLING: "failures did not start a cooldown: look at the failover policy",
@@ -86,6 +88,13 @@ class Candidate(NamedTuple):
     host: str
     shadow_model: str
     public_model: str
+    door: str
+    """Shadow group and gateway key: routes with one door on a host fail and cool together."""
+
+    @property
+    def fate(self) -> tuple[str, str]:
+        """What it fails together with."""
+        return self.host, self.door
 
 
 @dataclass(frozen=True)

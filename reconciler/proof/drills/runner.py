@@ -85,7 +85,8 @@ class DrillRunner:
 
     async def _clean(self, course: Course) -> None:
         try:
-            await asyncio.shield(self.plane.drop_namespace(course.namespace))
+            for namespace in course.namespaces:
+                await asyncio.shield(self.plane.drop_namespace(namespace))
         except RemoteError as error:
             # The gateway forgets namespaces by itself; this only says that it has not yet.
             course.note("the namespace could not be dropped", error=error.message[:200])

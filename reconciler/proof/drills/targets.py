@@ -62,7 +62,14 @@ def _reached(configuration: Configuration, key: ManagedKey) -> dict[str, tuple[s
 
 def _candidates(configuration: Configuration, group: str, model: str) -> tuple[Candidate, ...]:
     return tuple(
-        Candidate(each.route, each.priority, each.shadow_host, each.shadow_model, model)
+        Candidate(
+            route=each.route,
+            priority=each.priority,
+            host=each.shadow_host,
+            shadow_model=each.shadow_model,
+            public_model=model,
+            door=f"{each.shadow_group} by key {each.gateway_key}",
+        )
         for each in ordered_routes(configuration, group, model)
     )
 
