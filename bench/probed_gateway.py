@@ -1,8 +1,9 @@
 """A gateway process that notes how late its event loop runs: `python -m bench.probed_gateway LAG_FILE ARGUMENT...`.
 
-The arguments are those of `python -m reconciler.gateway`. When it stops, LAG_FILE holds a JSON object: `late`, pairs of
-(seconds on the monotonic clock that all processes share, seconds that a turn of the loop was late), and `collections`,
-the same for pauses by the garbage collector.
+The arguments are those of `python -m reconciler.gateway`. When it stops, LAG_FILE holds a JSON object: `late` is a list
+of (seconds on the monotonic clock that all processes share, seconds that a turn of the loop was late, seconds of CPU
+that the process used since the turn before), and `collections` one of (when, how long) for pauses by the garbage
+collector.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from reconciler.gateway.settings import Settings
 
 TICK_S = 0.001
 
-Noted = list[tuple[float, float]]
+Noted = list[tuple[float, ...]]
 
 
 async def watch(late: Noted) -> None:

@@ -1,7 +1,9 @@
 """What users feel while a revision of 10,000 routes and 10,000 keys is staged and promoted on the gateway they use.
 
 Two witnesses: a probe in the gateway's event loop notes how late each of its turns is, and a client that asks every
-2 ms notes how long it waits. Both are compared with a calm time of the same run, which has the machine's own hiccups.
+2 ms notes how long it waits. Both are compared with a calm time of the same run, which has the machine's own hiccups;
+of each lateness of the loop it is also told how much of it the process can have caused: no more than the CPU time that
+all its threads used meanwhile. A promote's time includes the freeing of the revision that it replaced.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from bench.rows import Row
 ROUNDS = 8
 CALM_S = 6.0
 PAUSE_S = 0.3
+FREED_WITHIN_S = 1.2
+"""After a promote: the next poll lets go of the revision that it replaced."""
 
 Window = tuple[float, float]
-Noted = Sequence[tuple[float, float]]
+Noted = Sequence[Sequence[float]]
+"""(when, how long)."""
 
 
 def run() -> list[Row]:
@@ -51,8 +56,10 @@ def _measured(folder: Path, endpoint: str) -> list[Row]:
         process.stop()
     noted = json.loads(lag_file.read_text())
     staged, promoted = [first for first, _ in windows], [second for _, second in windows]
+    caused = [(at, min(late, cpu)) for at, late, cpu in noted["late"]]
     return [
         *_rows("event loop late", noted["late"], [calm], staged, promoted),
+        *_rows("event loop late by the process itself, at most", caused, [calm], staged, promoted),
         *_rows("one client's request", json.loads(client_file.read_text()), [calm], staged, promoted),
         *_rows("garbage collection", noted["collections"], [calm], staged, promoted),
     ]
@@ -73,6 +80,7 @@ def _stage_and_promote(process: Running, endpoint: str, number: int) -> tuple[Wi
         time.sleep(PAUSE_S)
         began = time.monotonic()
         client.post(f"/revisions/{staged.json()['revision']}/promote").raise_for_status()
+        time.sleep(FREED_WITHIN_S)
         promote = (began, time.monotonic())
         time.sleep(PAUSE_S)
     return stage, promote
@@ -83,7 +91,7 @@ def _rows(
 ) -> list[Row]:
     floor = _inside(noted, calm)
     rows = [Row(f"{what}, calm", _figures(floor), "")]
-    for word, windows in (("staged", staged), ("promoted", promoted)):
+    for word, windows in (("staged", staged), ("promoted, and those before them freed", promoted)):
         found = _inside(noted, windows)
         seconds = sum(until - since for since, until in windows) / len(windows)
         added = 1000 * (_share(found, 0.5) - _share(floor, 0.5))
@@ -95,7 +103,7 @@ def _rows(
 
 
 def _inside(noted: Noted, windows: list[Window]) -> list[float]:
-    return [took for at, took in noted if any(since <= at <= until for since, until in windows)]
+    return [one[1] for one in noted if any(since <= one[0] <= until for since, until in windows)]
 
 
 def _figures(found: list[float]) -> str:

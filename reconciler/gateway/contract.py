@@ -41,20 +41,6 @@ class LoadedRevision:
     managed_keys: Mapping[bytes, tuple[str, str]] = field(repr=False)
     """Keyed hash of a consumer's key -> (managed key name, version)."""
 
-    def parts(self) -> list[Any]:
-        """Return every small object that it holds: who has them all can end the revision in slices."""
-        configuration, index = self.configuration, self.configuration.index
-        return [
-            *configuration.routes,
-            *configuration.model_bindings,
-            *configuration.managed_keys,
-            *index.offers.values(),
-            *index.tiers.values(),
-            *index.offers,
-            *self.managed_keys,
-            *self.managed_keys.values(),
-        ]
-
 
 class RevisionSource(Protocol):
     """What the data plane knows of revisions. Reads are plain attribute and dict access: no I/O on the request path."""

@@ -76,16 +76,14 @@ class Prepared:
     digest: str
     """`routing.config.digest` of it."""
 
-    @property
-    def key_uses(self) -> KeyUses:
-        return key_uses(self.configuration)
+    key_uses: KeyUses
 
 
 def prepare(document: Any) -> Prepared:
     """Parse a document. Blocks, with pauses. Raises Invalid (`invalid-configuration`) with every problem."""
     configuration = configure(document)
     text = canonical(configuration)
-    return Prepared(configuration, text, hashlib.sha256(text).hexdigest())
+    return Prepared(configuration, text, hashlib.sha256(text).hexdigest(), key_uses(configuration))
 
 
 def configure(document: Any) -> Configuration:
@@ -193,6 +191,19 @@ def key_uses(configuration: Configuration) -> KeyUses:
         frozenset((route.gateway_key, route.gateway_key_version) for route in configuration.routes),
         frozenset((key.name, version) for key in configuration.managed_keys for version in key.versions),
     )
+
+
+def parts_of(configuration: Configuration) -> list[Any]:
+    """Return every small object of a configuration: who has them all can end it in slices."""
+    index = configuration.index
+    return [
+        *configuration.routes,
+        *configuration.model_bindings,
+        *configuration.managed_keys,
+        *index.offers.values(),
+        *index.tiers.values(),
+        *index.offers,
+    ]
 
 
 def _paused(steps: Generator[None, None, T]) -> T:

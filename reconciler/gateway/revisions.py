@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.gateway.contract import LoadedRevision, RevisionInfo
-from reconciler.gateway.documents import KeyVersion, Prepared, configure, decode, key_uses, unpack
+from reconciler.gateway.documents import KeyVersion, Prepared, configure, decode, key_uses, parts_of, unpack
 from reconciler.gateway.keys import Keys, Unsealable
 from reconciler.gateway.last_revision import Kept, LastRevision
 from reconciler.gateway.memory import collect, free, give_back
@@ -43,6 +44,8 @@ class Revisions:
         self._failed: dict[int, str] = {}
         self._prepared: dict[str, Configuration] = {}
         self._retired: list[LoadedRevision] = []
+        self._discarded: list[Configuration] = []
+        """Parsed to be staged; most are also those of revisions."""
         self._moves: dict[bytes, bytes] = {}
         """Hashes to be stored anew: that of another master key -> that of the one in use."""
         self._moved: set[bytes] = set()
@@ -73,9 +76,15 @@ class Revisions:
             self._copied = None
             log.info("managed keys hashed anew", extra={"keys": len(moves)})
 
-    def expect(self, prepared: Prepared) -> None:
-        """Remember what was parsed to be staged, so that loading it need not parse again."""
+    @contextlib.contextmanager
+    def expecting(self, prepared: Prepared) -> Iterator[None]:
+        """Meanwhile take what was parsed to be staged for what storage has of it: it is not read and parsed again."""
         self._prepared[prepared.digest] = prepared.configuration
+        try:
+            yield
+        finally:
+            self._prepared.pop(prepared.digest, None)
+            self._discarded.append(prepared.configuration)
 
     async def refresh(self) -> None:
         """Load what is new and swap it in. Raises StorageUnavailable; what is served stays then as it is."""
@@ -87,7 +96,6 @@ class Revisions:
                     loaded[info.revision] = revision
             active = next(info.revision for info in infos if info.state == "active")
             self._swap(loaded, active)
-            self._prepared.clear()
 
     def _swap(self, loaded: Mapping[int, LoadedRevision], active: int) -> None:
         before = self.active.info.revision if self.active else None
@@ -108,6 +116,17 @@ class Revisions:
         self._retired = [revision for revision in self._retired if revision.info.revision in in_flight]
         while ended:
             await self._threads.run(_end, [ended.pop()])
+        discarded, self._discarded = self._discarded, []
+        while discarded:
+            configuration = discarded.pop()
+            if not self._holds(configuration):
+                kept = parts_of(configuration)
+                del configuration
+                await self._threads.run(free, kept)
+
+    def _holds(self, configuration: Configuration) -> bool:
+        held = (*self._retired, *self._staged.values(), self.active)
+        return any(revision is not None and revision.configuration is configuration for revision in held)
 
     async def _load(self, info: RevisionInfo) -> LoadedRevision | None:
         known = self.staged(info.revision)
@@ -211,5 +230,11 @@ class Revisions:
 
 def _end(last: list[LoadedRevision]) -> None:
     """Free a revision to which there is no other reference, slice by slice. Blocks."""
-    kept = last.pop().parts()
+    revision = last.pop()
+    kept = [
+        *parts_of(revision.configuration),
+        *revision.managed_keys,
+        *revision.managed_keys.values(),
+    ]
+    del revision
     free(kept)

@@ -3,6 +3,7 @@
 Source: uvicorn 0.54, `uvicorn/protocols/http/httptools_impl.py`, and llhttp 9 as httptools 0.9 sets it up:
 - a head is collected however long it is, and waited for however long that takes;
 - HTTP/0.9 is accepted, whose requests have neither headers nor a framed body;
+- a request without a host, or with two, is served;
 - a request that offers an upgrade (Java's HttpClient offers h2c with every first request) ends with its head, and its
   body is then read as the next request: lost at best, smuggled at worst.
 """
@@ -31,6 +32,9 @@ MAX_HEAD_S = 30.0
 _WRITTEN_TOGETHER = 64 * 1024
 """Up to this length head and body go to the socket in one piece."""
 
+_ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
+"""Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
+
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HIDDEN = b"x-reconcile-declined"
 
@@ -53,6 +57,9 @@ class BoundedHttp(HttpToolsProtocol):
         """When the head that is being read began; None while a body is read or a request is served."""
         self._idle_since: float | None = None
         """When the last answer ended; None while a request is read or served."""
+        self._arriving = 0
+        """Bytes that are being parsed; a whole head may be among them."""
+        self._too_large = False
         self._in_body = False
         self._declined = False
         """An offer to upgrade was taken out of this head."""
@@ -62,13 +69,13 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if not self._in_body and b"pgrade" in data:
             data = self._without_offer(data)
+        self._arriving = len(data)
         super().data_received(data)
         if self._head_since is None:
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            log.warning("a request's head is too large, its connection is closed")
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+            self._refuse_head()
 
     def _without_offer(self, data: bytes) -> bytes:
         """Hide an offer to upgrade from the parser: a server may ignore it, and this parser cannot."""
@@ -90,6 +97,11 @@ class BoundedHttp(HttpToolsProtocol):
         # An upgrade is still seen when its offer came in pieces, and with CONNECT.
         if self.parser.get_http_version() not in ("1.1", "1.0") or self.parser.should_upgrade():
             raise ValueError("neither HTTP/1.1 nor HTTP/1.0, or an upgrade")
+        if self._head_bytes + self._arriving > MAX_HEAD_BYTES and self._head_length() > MAX_HEAD_BYTES:
+            self._too_large = True
+            raise ValueError("a head that is too large")
+        if _ambiguous(self.headers, self.parser.get_http_version()):
+            raise ValueError("no host, or a header twice that two parties could read differently")
         if self._declined:
             self._declined = False
             self.headers[:] = [header for header in self.headers if header[0] != _HIDDEN]
@@ -114,8 +126,18 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self._idle_since = self.loop.time()
 
+    def _head_length(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def send_400_response(self, msg: str) -> None:
-        self._refuse(HTTPStatus.BAD_REQUEST, "malformed-http")
+        if self._too_large:
+            self._refuse_head()
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, "malformed-http")
+
+    def _refuse_head(self) -> None:
+        log.warning("a request's head is too large, its connection is closed")
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         """Answer without an application, in a shape that clients of both faces can read, and close."""
@@ -156,6 +178,15 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_since is not None:
             return now - self._head_since > MAX_HEAD_S
         return self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive
+
+
+def _ambiguous(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
+    """Return True for what two parties could read differently. Source: RFC 9112, section 3.2, on Host."""
+    names = [name for name, _ in headers]
+    distinct = set(names)
+    if b"host" not in distinct and version == "1.1":
+        return True
+    return len(distinct) < len(names) and any(names.count(name) > 1 for name in _ONCE)
 
 
 class ServedClient:

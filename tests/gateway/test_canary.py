@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import httpx
 import pytest
 
 from reconciler.gateway.control.app import OPERATIONS
+from tests.gateway.echo_host import ANSWER, EchoHost
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import ADMIN, VIEWER, document
 
@@ -22,55 +19,8 @@ GATEWAY_KEY = "canary-gateway-key-3f9d1c"
 CONSUMER = "canary-consumer-key-8b2e7a"
 SESSION = "canary-session-51c0de"
 PROMPT = "canary-prompt-77aa01"
-ANSWER = "canary-answer-0d15ea"
 PROBE = {"managed_key": "team-a", "routes": ["chat-east"], "namespace": "drill"}
 DATABASE_PASSWORD = "canary-database-password-1"
-
-
-class EchoHost:
-    """A host that remembers what it was sent, and answers with secrets of its own."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.received: list[bytes] = []
-        self.status = "200 OK"
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(10)
-                head, _, body = self._until_blank_line(connection)
-                length = int(re.findall(rb"(?i)\r\ncontent-length: *(\d+)", head)[0])
-                while len(body) < length:
-                    body += connection.recv(65536)
-                self.received.append(head + b"\r\n\r\n" + body)
-                text = json.dumps(
-                    {"model": "gpt-5-mini", "choices": [{"message": {"content": ANSWER}}]}
-                ).encode()
-                connection.sendall(
-                    f"HTTP/1.1 {self.status}\r\nContent-Length: {len(text)}\r\nContent-Type: application/json\r\n"
-                    f"X-Client-Request-ID: correlation-1\r\nConnection: close\r\n\r\n".encode()
-                    + text
-                )
-
-    @staticmethod
-    def _until_blank_line(connection: socket.socket) -> tuple[bytes, bytes, bytes]:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
-        return data.partition(b"\r\n\r\n")
-
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join(10)
 
 
 @pytest.fixture
@@ -109,6 +59,9 @@ def _everything_readable(process: GatewayProcess) -> dict[str, str]:
         if not operation.writes:
             path = operation.path.format(**sample)
             texts[path] = process.call("GET", path).text
+    question = {"managed_key": "team-a", "public_model": "small", "session": SESSION}
+    texts["/resolve"] = process.call("POST", "/resolve", question).text
+    assert "trace" in texts["/resolve"]
     with httpx.Client(trust_env=False) as client:
         for path in ("/metrics", "/readyz", "/healthz", "/nothing"):
             texts[path] = client.get(process.url + path).text

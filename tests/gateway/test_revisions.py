@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.gateway.contract import LoadedRevision, StorageUnavailable
+from reconciler.gateway.documents import prepare
+from reconciler.gateway.refusals import Clash
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.storage.revisions import RevisionStore
 from tests.gateway.world import CONSUMER_KEY, ControlPlane, control_plane, document
@@ -117,3 +119,31 @@ async def test_promotion_of_what_was_staged_frees_only_what_it_replaced(plane: C
     await revisions.let_go({})
     assert now.configuration.index.routes["chat-east"].priority == 5
     assert revisions.active is now
+
+
+async def test_what_was_parsed_to_be_staged_is_not_parsed_again_whatever_is_polled_meanwhile(
+    plane: ControlPlane,
+) -> None:
+    """A poll between parsing and storing once made it be parsed twice, and one copy be freed on the event loop."""
+    revisions, store = plane.context.revisions, plane.context.storage.revisions
+    prepared = prepare(document(priority=5))
+    with revisions.expecting(prepared):
+        await revisions.refresh()
+        info = await plane.context.run(store.stage, prepared, base=2, comment="", fence=None)
+        await revisions.refresh()
+    staged = revisions.staged(info.revision)
+    assert staged is not None
+    assert staged.configuration is prepared.configuration
+    await revisions.let_go({})
+    assert staged.configuration.index.routes["chat-east"].priority == 5
+
+
+async def test_what_was_refused_is_freed_in_slices_too(plane: ControlPlane) -> None:
+    prepared = prepare(document(priority=5))
+    refused = weakref.ref(prepared.configuration)
+    with pytest.raises(Clash, match="base-not-active"):
+        await plane.context.stage(prepared, base=1, comment="", fence=None)
+    del prepared
+    assert refused() is not None
+    await plane.context.revisions.let_go({})
+    assert refused() is None

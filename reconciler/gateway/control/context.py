@@ -66,15 +66,17 @@ class Context:
         self, prepared: Prepared, *, base: int, comment: str, fence: Fence | None, reuse: bool = False
     ) -> RevisionInfo:
         """Stage, and have it loaded here. Raises what `RevisionStore.stage` does, Invalid for a forbidden endpoint."""
-        if problems := self.policy.problems(prepared.configuration.shadow_hosts):
-            raise Invalid(
-                "invalid-configuration", "the configuration names endpoints that are not allowed", problems
+        with self.revisions.expecting(prepared):
+            if problems := self.policy.problems(prepared.configuration.shadow_hosts):
+                raise Invalid(
+                    "invalid-configuration",
+                    "the configuration names endpoints that are not allowed",
+                    problems,
+                )
+            info = await self.run(
+                self.storage.revisions.stage, prepared, base=base, comment=comment, fence=fence, reuse=reuse
             )
-        self.revisions.expect(prepared)
-        info = await self.run(
-            self.storage.revisions.stage, prepared, base=base, comment=comment, fence=fence, reuse=reuse
-        )
-        await self.revisions.refresh()
+            await self.revisions.refresh()
         return info
 
 
