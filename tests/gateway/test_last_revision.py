@@ -15,9 +15,9 @@ from reconciler.gateway.contract import RevisionInfo, StorageUnavailable
 from reconciler.gateway.keys import Keys, load_master_key
 from reconciler.gateway.last_revision import Kept, LastRevision
 from reconciler.gateway.storage import ForeignDatabase, Storage
+from tests.gateway.echo_host import EchoHost
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.storage.stores import open_storage
-from tests.gateway.test_canary import EchoHost
 from tests.gateway.world import CONSUMER_KEY, MASTER, UPSTREAM_KEY, Clock, document
 from tests.support.services import PostgresServer
 
