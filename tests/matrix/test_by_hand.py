@@ -144,6 +144,25 @@ def test_a_priority_changed_by_hand_is_drift_and_never_ready(applied: Path, tmp_
     assert report.exit_code == 3
 
 
+@pytest.mark.parametrize("group, route", [("west-chat", "beside"), ("east-spare", "spare")])
+def test_a_route_over_a_suspended_group_is_suspended_stays_as_it_is_and_fails_nothing(
+    group: str, route: str, applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(suspended=group)) as world:
+            before = await world.gateway("GET", "/snapshot")
+
+            for report in (await world.verify(), await world.apply()):
+                found = condition(report, "Route", route, "Ready")
+                assert (found.status, found.reason) == ("Unknown", "Suspended")
+                assert found.message == f"ShadowGroup/{group} is suspended"
+                assert ready(report, "Route", "near") == ("True", "Ready")
+                assert (report.changed, report.exit_code) == (False, 0)
+            assert (await world.gateway("GET", "/snapshot")) == before
+
+    run(main)
+
+
 def test_a_foreign_channel_over_a_group_is_a_conflict_that_the_plan_warns_of(
     applied: Path, tmp_path: Path
 ) -> None:

@@ -144,6 +144,28 @@ def test_a_suspended_manifest_is_unknown_and_outside_the_exit_code() -> None:
     assert found.reason in OUT_OF_SCOPE
 
 
+@pytest.mark.parametrize(
+    "kind, name, routes",
+    [("ShadowGroup", "east-chat", ["near"]), ("LogicalGroup", "chat", ["near", "beside", "spare"])],
+)
+def test_a_route_over_something_suspended_says_suspended_and_by_what_and_not_disabled(
+    kind: str, name: str, routes: list[str]
+) -> None:
+    given = facts(of=changed(kind, name, suspended))
+
+    for route in routes:
+        found = of(given, "Route", route)
+        assert (found.status, found.reason) == ("Unknown", "Suspended")
+        assert found.message == f"{kind}/{name} is suspended"
+
+
+def test_a_route_that_is_disabled_says_so_even_where_its_group_is_not() -> None:
+    def disabled(route: Any) -> Any:
+        return route.model_copy(update={"spec": route.spec.model_copy(update={"enabled": False})})
+
+    assert of(facts(of=changed("Route", "near", disabled)), "Route", "near").reason == "Disabled"
+
+
 def test_a_disabled_route_and_what_only_it_uses_are_outside() -> None:
     def disabled(route: Any) -> Any:
         return route.model_copy(update={"spec": route.spec.model_copy(update={"enabled": False})})
