@@ -18,7 +18,7 @@ from reconciler.proof.evidence.statement import Recording
 from reconciler.proof.evidence.subjects import Subjects, manifest_digests
 from reconciler.proof.model import Status
 from tests.proof import cast
-from tests.proof.test_evidence import COMMIT, KEY, TRUSTED
+from tests.proof.test_evidence import COMMIT, KEY, TRUSTED, rightly_named, values_of
 
 EAST, WEST = "chat-east", "chat-overflow"
 
@@ -91,14 +91,16 @@ def test_a_drill_that_did_not_pass_verifies_too(status: Status) -> None:
     assert found.findings == ()
 
 
-def test_every_byte_of_it_counts() -> None:
+def test_every_byte_of_it_counts_and_the_field_in_which_it_stands_is_named() -> None:
     good = seal(canonical.dumps(statement(drills()["failover"])), KEY)
+    values = values_of(good)
     for place in range(len(good)):
         damaged = bytearray(good)
         damaged[place] ^= 1 << place % 8
-        found = check(bytes(damaged), TRUSTED)
-        assert found.findings, place
-        assert all(each.field for each in found.findings)
+
+        named = [each.field for each in check(bytes(damaged), TRUSTED).findings]
+
+        assert rightly_named(place, bytes(damaged), values, named), (place, named)
 
 
 LIES = {

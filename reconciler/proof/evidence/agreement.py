@@ -143,6 +143,11 @@ def _decision(decision: Decision, request: Request, intended: Intent) -> Iterato
     }
     for name, value in wanted.items():
         yield from _differs(f"decision.{name}", getattr(decision, name), value)
+    # The last attempt is the one that served.
+    for number, attempt in enumerate(decision.attempts[-1:], start=len(decision.attempts) - 1):
+        where = f"decision.attempts[{number}]"
+        yield from _differs(f"{where}.route_id", attempt.route_id, decision.route_id)
+        yield from _differs(f"{where}.shadow_host_id", attempt.shadow_host_id, decision.shadow_host_id)
 
 
 def _named(predicate: Predicate) -> Iterator[Finding]:
