@@ -28,7 +28,7 @@ services:  #? install PostgreSQL, Redis and Chromium with apt, if absent (no ser
 	@deploy/services.sh
 
 test: venv services  #? run the whole test suite (ARGS="tests/plan -k name" narrows it)
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv  #? ruff, strict mypy and the import layers
 	@$(BIN)/ruff check .

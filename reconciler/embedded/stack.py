@@ -19,10 +19,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 Role = Literal["gateway", "host", "upstream"]
 START_TIMEOUT_S = 60.0
@@ -32,6 +32,21 @@ _PR_SET_PDEATHSIG = 1
 
 class StackFailed(Exception):
     """A part did not start, or ended by itself; the message names it and its log."""
+
+
+class Child(Protocol):
+    """One running part: what `subprocess.Popen` can do, as far as it is needed."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+Launch = Callable[[Sequence[str], BinaryIO, Mapping[str, str]], Child]
+"""Starts a command with a log and an environment."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +73,14 @@ class StackSpec:
 class Stack:
     """A running stack. Use as a context manager, so that every child ends."""
 
-    def __init__(self, folder: Path, spec: StackSpec) -> None:
+    def __init__(self, folder: Path, spec: StackSpec, launch: Launch | None = None) -> None:
+        """`launch` None starts processes as usual."""
         self.folder = folder
         self.spec = spec
         self.endpoints: dict[str, str] = {}
         self.env: dict[str, str] = {}
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, Child] = {}
+        self._launch = launch or _launched
 
     def __enter__(self) -> Stack:
         return self
@@ -140,11 +157,7 @@ class Stack:
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", *self._command(part, home), "--ready-file", str(ready)]
         with (home / "log").open("ab") as log:
-            self.children[part.name] = subprocess.Popen(  # noqa: S603 - our own modules, by our own interpreter
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs in this process
-                env=_child_environment(),
-            )  # fmt: skip
+            self.children[part.name] = self._launch(command, log, _child_environment())
 
     def _command(self, part: Part, home: Path) -> list[str]:
         listen = f"127.0.0.1:{self._port(part.name)}"
@@ -237,6 +250,14 @@ def _private(path: Path, text: str) -> str:
         file.write(text)
     draft.replace(path)
     return str(path)
+
+
+def _launched(command: Sequence[str], log: BinaryIO, environment: Mapping[str, str]) -> Child:
+    return subprocess.Popen(  # noqa: S603 - our own modules, by our own interpreter
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs in this process
+        env=environment,
+    )  # fmt: skip
 
 
 def _child_environment() -> dict[str, str]:

@@ -21,6 +21,7 @@ from reconciler.proof.evidence.writer import EvidenceSettings, EvidenceWriter
 from reconciler.state.store import Store
 from tests.journey.world import World
 from tests.proof import cast
+from tests.support.nursery import Nursery
 
 
 class Left:
@@ -255,9 +256,9 @@ def test_a_named_key_that_cannot_be_used_is_told_before_the_run(tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def applied(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[World]:
     """A stack to which the example manifests were applied, with report files."""
-    world = World.start(tmp_path_factory.mktemp("world"))
+    world = World.start(tmp_path_factory.mktemp("world"), nursery)
     try:
         world.apply("--junit", "proof.xml", "--html", "proof.html")
         yield world

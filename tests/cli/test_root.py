@@ -5,16 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from tests.journey.world import RECONCILE
+from tests.support.command import run_here
 
 HEAVY = ("sqlalchemy", "uvicorn", "starlette", "apscheduler", "reconciler.engine", "reconciler.gateway")
 
 
 def run(*arguments: str, code: int) -> str:
-    done = subprocess.run([*RECONCILE, *arguments], check=False, capture_output=True, text=True, timeout=60)
+    done = run_here(arguments, folder=Path.cwd())
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

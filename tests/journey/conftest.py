@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.journey.world import World
+from tests.support.nursery import Nursery
 
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def applied(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[World]:
     """A stack to which the example manifests were applied."""
-    world = World.start(tmp_path_factory.mktemp("world"))
+    world = World.start(tmp_path_factory.mktemp("world"), nursery)
     try:
         world.apply()
         yield world
@@ -22,9 +23,9 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[World]:
+def empty(tmp_path: Path, nursery: Nursery) -> Iterator[World]:
     """An empty stack for one test alone."""
-    world = World.start(tmp_path)
+    world = World.start(tmp_path, nursery)
     try:
         yield world
     finally:

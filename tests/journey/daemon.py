@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from pathlib import Path
 import httpx
 
 from tests.journey.world import World, eventually
+from tests.support.nursery import Child
 
 
 @dataclass
 class Controller:
     """One process, what it says in a file, and its address."""
 
-    process: subprocess.Popen[bytes]
+    process: Child
     log: Path
     url: str = ""
 
@@ -41,11 +41,8 @@ class Controller:
 def running_controller(world: World, *options: str) -> Iterator[Controller]:
     """Run a controller, and stop it at the end."""
     log = world.folder / f"controller-{len(list(world.folder.glob('controller-*')))}.log"
-    command = world.command("controller", str(world.manifests), "--listen", "127.0.0.1:0", *options)
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, cwd=world.folder, env=world.environ, stderr=out) as process,
-    ):
+    arguments = ("controller", str(world.manifests), "--listen", "127.0.0.1:0", *options)
+    with log.open("wb") as out, world.process(*arguments, err=out) as process:
         controller = Controller(process, log)
         try:
             found = eventually("an address", lambda: re.findall(r"serving on (http://\S+)", log.read_text()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.world import RECONCILE
+from tests.support.command import Done, run_here
+from tests.support.nursery import Nursery
 
 ADMIN_KEY = "admin-" + "0123456789abcdef" * 4
 MANIFEST = """\
@@ -35,26 +35,17 @@ class Gated:
 
     folder: Path
 
-    def run(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        command = [*RECONCILE, *arguments, str(self.folder / "east.yaml"), "--host", "east"]
+    def run(self, *arguments: str, answer: str = "") -> Done:
+        command = [*arguments, str(self.folder / "east.yaml"), "--host", "east"]
         environ = {
             "RECONCILE_SECRET_EAST_ADMIN": ADMIN_KEY,
             "RECONCILE_STATE": f"sqlite:///{self.folder}/state.db",
         }
-        return subprocess.run(
-            command,
-            check=False,
-            cwd=self.folder,
-            env=environ,
-            input=answer,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_here(command, folder=self.folder, environ=environ, answer=answer)
 
 
 @pytest.fixture
-def gated(tmp_path: Path) -> Iterator[Gated]:
+def gated(tmp_path: Path, nursery: Nursery) -> Iterator[Gated]:
     files = {"secrets": {"admin_api_key": ADMIN_KEY}, "settings": {"compliance_gate": True}}
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -66,7 +57,7 @@ def gated(tmp_path: Path) -> Iterator[Gated]:
         "--settings-file",
         str(tmp_path / "settings.json"),
     ]
-    process = subprocess.Popen([*command, "--ready-file", str(ready)])
+    process = nursery.start([*command, "--ready-file", str(ready)])
     try:
         for _ in range(300):
             if ready.exists() and ready.read_text():

@@ -52,11 +52,7 @@ def test_the_run_after_a_killed_one_waits_for_its_lease_and_for_what_it_sent(emp
 
 def kill_at(world: World, boundary: str, **environ: str) -> None:
     """Start apply and kill it right after it says `boundary`."""
-    with subprocess.Popen(
-        world.command("apply", str(world.manifests)),
-        cwd=world.folder, env={**world.environ, **environ},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    with world.process("apply", str(world.manifests), err=subprocess.PIPE, **environ) as process:
         assert process.stderr is not None
         seen = next((line for line in process.stderr if boundary in line), None)
         process.send_signal(signal.SIGKILL)

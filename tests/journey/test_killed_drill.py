@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.journey.test_drills import standing
-from tests.journey.world import ROOT, World
+from tests.journey.world import World
 
 STEPS = 10
 """Writes to the host: all that proving the first account takes, as the last run's own words show."""
@@ -42,11 +42,10 @@ def die_at(world: World, step: int) -> str:
         **world.environ,
         "KILL_AT": str(step),
         "KILL_HOST": urlsplit(world.url("east")).netloc,
-        "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "tests.journey.killed_at", "verify", str(world.manifests), "-q"]
-    done = subprocess.run(
-        command, check=False, cwd=world.folder, env=environ, capture_output=True, text=True, timeout=110
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    return done.stderr
+    with world.nursery.start(command, env=environ, cwd=world.folder, err=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == -signal.SIGKILL, told
+    return told

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.journey.daemon import running_controller
 from tests.journey.world import World, eventually
+from tests.support.command import run_here
 
 TOKEN = "canary-viewer-token-1"
 
@@ -22,17 +22,14 @@ def planned_without_anything(world: World, where: str, *arguments: str, code: in
     """Plan with an environment in which nothing but PATH is set, and in a folder without a state store."""
     elsewhere = world.folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    done = subprocess.run(
-        world.command("plan", str(world.manifests), "--observed", where, "-o", "json", "-q", *arguments),
-        check=False,
-        cwd=elsewhere,
-        env={"PATH": os.environ["PATH"], "RECONCILE_VIEWER_TOKEN": TOKEN},
-        capture_output=True,
-        timeout=60,
+    done = run_here(
+        ["plan", str(world.manifests), "--observed", where, "-o", "json", "-q", *arguments],
+        folder=elsewhere,
+        environ={"PATH": os.environ["PATH"], "RECONCILE_VIEWER_TOKEN": TOKEN},
     )
     assert done.returncode == code, done.stderr
     assert list(elsewhere.iterdir()) == []
-    return done.stdout
+    return done.stdout.encode()
 
 
 def planned_live(world: World, *arguments: str, code: int = 0) -> bytes:

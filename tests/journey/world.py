@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import httpx
-import pytest
-from click.testing import CliRunner
 
-from reconciler.cli import main
 from reconciler.cli.options import read_manifests
 from reconciler.cli.stack_spec import stack_spec
 from reconciler.embedded.stack import Stack
+from tests.support.command import Done, run_here
+from tests.support.nursery import Child, Nursery
 
 ROOT = Path(__file__).parents[2]
 RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 LEASE_S = "15"
 """As long as by default: on a busy machine a short one ends before its holder gets to renew it."""
 PATIENCE_S = 60
-
-
-class Done(NamedTuple):
-    """What a command came to."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_here(arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path) -> Done:
-    """Run `reconcile` from its very entry point, with this environment, in this folder."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.chdir(folder),
-        CliRunner().isolation(env=environ) as (out, err, _),
-    ):
-        patch.setattr(sys, "argv", ["reconcile", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Done(ended.value.code, out.getvalue().decode(), err.getvalue().decode())
 
 
 @dataclass
@@ -60,14 +36,20 @@ class World:
     folder: Path
     stack: Stack
     manifests: Path
+    nursery: Nursery
     environ: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, folder: Path) -> World:
+    def start(cls, folder: Path, nursery: Nursery) -> World:
         """Start an empty stack for a copy of the example manifests."""
         manifests = folder / "manifests"
         shutil.copytree(ROOT / "manifests", manifests)
-        stack = Stack(folder / "stack", stack_spec(read_manifests([str(manifests)])))
+        spec = stack_spec(read_manifests([str(manifests)]))
+        stack = Stack(
+            folder / "stack",
+            spec,
+            lambda command, log, env: nursery.start(command, env=env, out=log, err=log),
+        )
         stack.start()
         environ = {
             **os.environ,
@@ -76,7 +58,7 @@ class World:
             "RECONCILE_STATE": f"sqlite:///{folder}/state/state.db",
             "RECONCILE_LEASE_SECONDS": LEASE_S,
         }
-        return cls(folder, stack, manifests, environ)
+        return cls(folder, stack, manifests, nursery, environ)
 
     def stop(self) -> None:
         self.stack.stop()
@@ -84,12 +66,17 @@ class World:
     def command(self, *arguments: str) -> list[str]:
         return [*RECONCILE, *arguments]
 
+    def process(self, *arguments: str, err: BinaryIO | int, **environ: str) -> Child:
+        """Start one command as a process of its own."""
+        env = {**self.environ, **environ}
+        return self.nursery.start(self.command(*arguments), env=env, cwd=self.folder, err=err)
+
     def run(self, *arguments: str, code: int | None = 0) -> Done:
         """Run one command, as a process of its own would, in this one; assert its exit code unless `code` is None.
 
-        Whoever kills a command, or pipes it, starts a real one: `command`.
+        Whoever kills a command starts a real one: `process`.
         """
-        done = run_here(arguments, environ=self.environ, folder=self.folder)
+        done = run_here(arguments, folder=self.folder, environ=self.environ)
         if code is not None:
             assert done.returncode == code, (
                 f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"

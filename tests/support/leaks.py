@@ -8,15 +8,17 @@ from pathlib import Path
 
 SETTLE_S = 1.0
 OWN_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+NURSERY = "tests.support.nursery"
 
 
 def child_processes() -> dict[int, str]:
-    """Return the living children of this process: pid to command line."""
-    pids = [
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in _read(task / "children").split()
-    ]
-    lines = {pid: _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip() for pid in pids}
-    return {pid: line for pid, line in lines.items() if not any(own in line for own in OWN_HELPERS)}
+    """Return the living children of this process, and in the place of the nursery its own: pid to command line."""
+    lines = _children("self")
+    nurseries = [pid for pid, line in lines.items() if NURSERY in line]
+    others = {
+        pid: line for pid, line in lines.items() if not any(own in line for own in (*OWN_HELPERS, NURSERY))
+    }
+    return {**others, **{pid: line for nursery in nurseries for pid, line in _children(nursery).items()}}
 
 
 def leaked_children(before: set[int]) -> dict[int, str]:
@@ -39,6 +41,15 @@ async def leaked_tasks() -> list[str]:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     return sorted(repr(task.get_coro()) for task in left)
+
+
+def _children(of: int | str) -> dict[int, str]:
+    try:
+        tasks = list(Path(f"/proc/{of}/task").iterdir())
+    except FileNotFoundError:
+        return {}
+    pids = [int(pid) for task in tasks for pid in _read(task / "children").split()]
+    return {pid: _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip() for pid in pids}
 
 
 def _read(path: Path) -> str:
