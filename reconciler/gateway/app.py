@@ -18,7 +18,9 @@ from reconciler.gateway.control.app import create_control_app
 from reconciler.gateway.control.auth import Credentials
 from reconciler.gateway.control.context import Context
 from reconciler.gateway.dataplane.app import DataPlane, create_data_plane
+from reconciler.gateway.dataplane.fast_path import FastPath
 from reconciler.gateway.dataplane.upstream import create_upstream
+from reconciler.gateway.dataplane.upstream.pool import PooledUpstream
 from reconciler.gateway.decisions import BatchedLog
 from reconciler.gateway.health import create_health_app
 from reconciler.gateway.last_revision import LastRevision
@@ -53,6 +55,8 @@ class Gateway:
     data_plane: DataPlane
     control: ASGIApp
     health: ASGIApp
+    fast_path: FastPath | None
+    """For ordinary requests, which the server may give here instead; None: our own pool is not in use."""
     draining: bool = False
     """Set when the process is asked to stop: it is not ready any more."""
 
@@ -148,11 +152,17 @@ def _assemble(
     gateway = Gateway(
         data_plane=data_plane,
         control=create_control_app(context, credentials, registry),
+        fast_path=_fast_path(data_plane),
         health=create_health_app(
             context.revisions, context.replica, registry, draining=lambda: gateway.draining, siblings=siblings
         ),
     )
     return gateway
+
+
+def _fast_path(data_plane: DataPlane) -> FastPath | None:
+    pool = data_plane.upstream
+    return FastPath(data_plane, pool) if isinstance(pool, PooledUpstream) else None
 
 
 @contextlib.asynccontextmanager

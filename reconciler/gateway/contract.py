@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from reconciler.routing.config import Configuration
 from reconciler.routing.resolve import ResolveRequest, RuntimeView
 
@@ -104,8 +106,9 @@ class ProbeDenied(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
-class DecisionRow:
+class DecisionRow(
+    msgspec.Struct
+):  # made and encoded for every request: several times faster than a dataclass
     """One data-plane request: what was resolved, each attempt, what came back. Prompts and answers are never in it."""
 
     request_id: str

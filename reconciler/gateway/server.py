@@ -24,7 +24,7 @@ from reconciler.gateway.listening import Listen, bind, url_of, write_ready_file
 from reconciler.gateway.memory import settle, share_heaps
 from reconciler.gateway.settings import Settings, settings_of
 from reconciler.gateway.storage import ForeignMasterKey, ForeignSchema
-from reconciler.gateway.wire import BoundedHttp, close_overdue
+from reconciler.gateway.wire import BoundedHttp, close_overdue, cut_off
 from reconciler.gateway.workers import end_with_parent
 
 KEEP_ALIVE_S = 75
@@ -136,5 +136,6 @@ async def _announce(server: _Server, listen: Listen, listener: socket.socket) ->
 
 async def _unwound(server: _Server) -> None:
     """Wait a moment for requests that were cut off: their decision rows are still to be written."""
+    cut_off(server.server_state.connections)
     if server.server_state.tasks:
         await asyncio.wait(server.server_state.tasks, timeout=_UNWIND_S)

@@ -22,6 +22,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from reconciler.gateway.dataplane.begun import Begun
+from reconciler.gateway.dataplane.fast_path import FastPath, FastRequest
+from reconciler.gateway.dataplane.heads import Framed, Head, framed_head, plain_head
 from reconciler.gateway.dataplane.inbound import CLIENT
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -34,6 +37,12 @@ _WRITTEN_TOGETHER = 64 * 1024
 
 _ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
 """Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
+
+_MOST_GATHERED = 256 * 1024
+"""A longer body goes to the parser, which lets the client wait while it is read."""
+_MOST_PIECES = 16
+_GATHERED_S = 1.0
+"""How long the fast path waits for the rest of a request."""
 
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HIDDEN = b"x-reconcile-declined"
@@ -65,8 +74,157 @@ class BoundedHttp(HttpToolsProtocol):
         """An offer to upgrade was taken out of this head."""
         self._gone = False
         self._tell_gone: Callable[[], None] | None = None
+        self._fast_path: FastPath | None = getattr(config.loaded_app, "fast_path", None)
+        self._fast: FastRequest | None = None
+        """The request that the fast path serves; nothing is read from the client then."""
+        self._framed: Framed | None = None
+        self._plain: Head | None = None
+        """What `_framed` says: the last plain head of this connection."""
+        self._gathered = b""
+        """The beginning of a request that the fast path may get once all of it is here."""
+        self._pieces = 0
+        self._later = b""
+        """What the client sent before it had its answer."""
+        self._begun: Begun | None = None
+        self._untouched = True
+        """The parser has seen nothing yet."""
+        self.closing = False
+        self.write_paused = False
 
     def data_received(self, data: bytes) -> None:
+        if self._fast is not None:
+            self._keep(data)
+            return
+        if self._fast_path is not None and self._is_between_requests():
+            if self._gathered:
+                data = self._gathered + data
+            if self._take(self._fast_path, data):
+                return
+            self._gathered = b""
+        self._parse(data)
+
+    def _is_between_requests(self) -> bool:
+        return self._untouched or (self._idle_since is not None and not self._in_body)
+
+    def _take(self, fast_path: FastPath, data: bytes) -> bool:
+        """Give a request to the fast path. False: it is for the parser."""
+        framing = self._framed.framing(data) if self._framed is not None else None
+        if framing is None:
+            framed = framed_head(data)
+            plain = None if framed is None else plain_head(framed, fast_path.plane.revisions.hash_key)
+            if framed is None or plain is None:
+                return False
+            self._framed, self._plain = framed, plain
+            framing = framed.framing(data)
+        if framing is None or self._plain is None:
+            return False
+        begins, length = framing
+        missing = begins + length - len(data)
+        if missing > 0:
+            return self._gather(data, length)
+        if missing < 0:
+            return False
+        self._gathered, self._pieces = b"", 0
+        fast = fast_path.take(self, self._plain, data[begins:])
+        if fast is None:
+            return False
+        self._fast = fast
+        self._head_since = self._idle_since = None
+        self._untouched = False
+        fast.start()
+        return True
+
+    def _gather(self, data: bytes, length: int) -> bool:
+        """Keep the beginning of a request. False: it is too large, or comes in too many pieces."""
+        self._pieces += 1
+        if length > _MOST_GATHERED or self._pieces > _MOST_PIECES:
+            self._pieces = 0
+            return False
+        if not self._gathered:
+            self._head_since = self.loop.time()
+        self._gathered = data
+        return True
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what a client sends too early, and beyond a limit let it wait."""
+        self._later += data
+        if len(self._later) > MAX_HEAD_BYTES:
+            self.flow.pause_reading()
+
+    def _parse_gathered(self) -> None:
+        """Give the parser what was gathered: the rest may take long, or never come."""
+        gathered, self._gathered, self._pieces = self._gathered, b"", 0
+        if gathered:
+            self._parse(gathered)
+
+    # What the fast path calls.
+
+    @property
+    def gone(self) -> bool:
+        """See `FastClient`."""
+        return self._gone or self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """See `FastClient`."""
+        self.transport.write(data)
+
+    def served(self, *, whole: bool) -> None:
+        """See `FastClient`."""
+        self._fast = None
+        self.server_state.total_requests += 1
+        if not whole or self.closing:
+            self.transport.close()
+            return
+        self._idle_since = self.loop.time()
+        if self._later:
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read what was sent too early."""
+        later, self._later = self._later, b""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.data_received(later)
+
+    def hand_over(self, begun: Begun) -> None:
+        """See `FastClient`."""
+        self._fast = None
+        assert self._framed is not None
+        before, after = self._framed
+        body, self._begun = begun.inbound.body, begun
+        later, self._later = self._later, b""
+        self.flow.resume_reading()
+        self._parse(b"%b%d%b%b" % (before, len(body), after, body))
+        if later:
+            self._parse(later)
+
+    def cut_off(self) -> None:
+        """End what the fast path serves: the process stops."""
+        if self._fast is not None:
+            self._fast.client_left()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        super().resume_writing()
+        if self._fast is not None:
+            self._fast.go_on()
+
+    def shutdown(self) -> None:
+        """End the connection: at once when it is idle, else after the request."""
+        self._parse_gathered()
+        if self._fast is not None:
+            self.closing = True
+        else:
+            super().shutdown()
+
+    # What the parser gets and calls.
+
+    def _parse(self, data: bytes) -> None:
+        self._untouched = False
         if not self._in_body and b"pgrade" in data:
             data = self._without_offer(data)
         self._arriving = len(data)
@@ -106,7 +264,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._declined = False
             self.headers[:] = [header for header in self.headers if header[0] != _HIDDEN]
         super().on_headers_complete()
-        client = ServedClient(self, self.cycle)
+        begun, self._begun = self._begun, None
+        client = ServedClient(self, self.cycle, begun)
         self.cycle.on_response = client.answered
         extensions: dict[str, Any] = {CLIENT: client}
         self.scope["extensions"] = extensions  # in time: the request itself starts at a later tick
@@ -159,6 +318,8 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._parse_gathered()
+        self.cut_off()
         super().connection_lost(exc)
         self.cycle = None  # type: ignore[assignment] # its last request's scope leads back to this connection
         self._gone = True
@@ -172,6 +333,13 @@ class BoundedHttp(HttpToolsProtocol):
             self.flow.resume_reading()  # else a close would stay unread behind a large body
             if self._gone:
                 self.loop.call_soon(told)
+
+    def end_if_overdue(self, now: float) -> None:
+        """Close the connection when it is overdue; a request that comes slowly is left to the parser."""
+        if self._gathered and self._head_since is not None and now - self._head_since > _GATHERED_S:
+            self._parse_gathered()
+        if self.is_overdue(now):
+            self.transport.close()
 
     def is_overdue(self, now: float) -> bool:
         """Return True when, by the loop's clock, the client owes the end of a head, or a new request, for too long."""
@@ -196,9 +364,10 @@ class ServedClient:
     garbage collector, 4 KB for every request.
     """
 
-    __slots__ = ("_connection", "_cycle", "when_gone")
+    __slots__ = ("_connection", "_cycle", "begun", "when_gone")
 
-    def __init__(self, connection: BoundedHttp, cycle: RequestResponseCycle) -> None:
+    def __init__(self, connection: BoundedHttp, cycle: RequestResponseCycle, begun: Begun | None) -> None:
+        self.begun = begun
         self._connection = connection
         self._cycle: RequestResponseCycle | None = cycle
         self.when_gone = connection.when_gone
@@ -248,5 +417,12 @@ class ServedClient:
 def close_overdue(connections: Iterable[object], now: float) -> None:
     """Close connections whose client has not finished a head in time, or is idle: they hold a place for nothing."""
     for connection in list(connections):
-        if isinstance(connection, BoundedHttp) and connection.is_overdue(now):
-            connection.transport.close()
+        if isinstance(connection, BoundedHttp):
+            connection.end_if_overdue(now)
+
+
+def cut_off(connections: Iterable[object]) -> None:
+    """End what is still being served on the fast path, as uvicorn cancels its tasks."""
+    for connection in list(connections):
+        if isinstance(connection, BoundedHttp):
+            connection.cut_off()

@@ -39,8 +39,7 @@ class Calm:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveRequest:
+class ResolveRequest(NamedTuple):
     managed_key: str
     """Name of the managed key."""
     public_model: str

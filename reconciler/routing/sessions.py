@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 SESSION_HEADER = "x-session-id"
 """The explicit header, from the client and, with the derived value, towards the host.
@@ -35,16 +35,32 @@ Source: sub2api's session headers, in the order in which its OpenAI gateway look
 _LONGEST = 4096
 
 
+class NamesSession(Protocol):
+    """The places in which the protocols let a client name its session; values as they came, None where absent.
+
+    They are asked for in this order, and only until one will do.
+    """
+
+    @property
+    def prompt_cache_key(self) -> Any: ...
+
+    @property
+    def user(self) -> Any: ...
+
+    @property
+    def metadata(self) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SessionFields:
-    """The places of a body in which the protocols let a client name its session; values as they came."""
+    """Keeps `NamesSession`."""
 
     prompt_cache_key: Any = None
     user: Any = None
     metadata: Any = None
 
 
-def session_of(mode: str, header: str | None, fields: SessionFields) -> str | None:
+def session_of(mode: str, header: str | None, fields: NamesSession) -> str | None:
     """Return the client's session value under a group's sticky mode ("off", "header", "session"), or None.
 
     The explicit header wins, then `prompt_cache_key`, `user` and `metadata.user_id`. Empty and non-text values do not
@@ -52,14 +68,20 @@ def session_of(mode: str, header: str | None, fields: SessionFields) -> str | No
     """
     if mode == "off":
         return None
-    if _usable(header) or mode == "header":
-        return header if _usable(header) else None
+    if _usable(header):
+        return header
+    if mode == "header":
+        return None
+    if _usable(cache_key := fields.prompt_cache_key):
+        return cache_key
+    if _usable(user := fields.user):
+        return user
     metadata = fields.metadata
     own = metadata.get("user_id") if isinstance(metadata, dict) else None
-    return next((value for value in (fields.prompt_cache_key, fields.user, own) if _usable(value)), None)
+    return own if _usable(own) else None
 
 
-def _usable(value: Any) -> bool:
+def _usable(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.gateway.contract import UpstreamRequest
-from reconciler.gateway.dataplane.upstream.connection import HEADER_CAP, HIGH_WATER, Connection
+from reconciler.gateway.dataplane.upstream.connection import HEADER_CAP, HIGH_WATER, Connection, Target
 
 REQUEST = UpstreamRequest(origin="http://host.test", path="/", headers=(), body=b"")
 
@@ -52,7 +52,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 async def fed(pieces: list[bytes], *, then_closed: bool) -> tuple[Connection, DeafTransport]:
     """Feed pieces to a connection that awaits an answer."""
-    connection = Connection(asyncio.get_running_loop(), lambda _: None)
+    connection = Connection(asyncio.get_running_loop(), Target("127.0.0.1", 1, False), lambda _: None)
     transport = DeafTransport()
     connection.connection_made(transport)
     asking = asyncio.ensure_future(connection.exchange(REQUEST, b""))

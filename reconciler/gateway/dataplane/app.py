@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -47,6 +49,13 @@ class DataPlane:
         self.counts = Counts()
         self.clock = clock
         self.monotonic = monotonic
+        self._background: set[asyncio.Task[None]] = set()
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that no request waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def collector(self) -> DataPlaneCollector:
         """Return what shows the data plane's numbers in a Prometheus registry."""

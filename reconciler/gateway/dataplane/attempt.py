@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.gateway.contract import JsonObject, UpstreamFailed, UpstreamRequest
+from reconciler.gateway.contract import DecisionRow, JsonObject, UpstreamFailed, UpstreamRequest
 from reconciler.gateway.dataplane import headers as crossing
 from reconciler.gateway.dataplane.caller import Caller
 from reconciler.gateway.dataplane.delivery import Delivery
 from reconciler.gateway.dataplane.inbound import Inbound
+from reconciler.gateway.dataplane.rows import new_attempt
 from reconciler.gateway.dataplane.stickiness import Stickiness
 from reconciler.gateway.runtime.plane import health_key
 from reconciler.routing import failures
-from reconciler.routing.config import Candidate, LogicalGroup, Route
+from reconciler.routing.config import Candidate, LogicalGroup, Route, ShadowHost
 from reconciler.routing.cooldown import CooldownRule
 from reconciler.routing.failures import SERVED, Failure, Fault
 
 if TYPE_CHECKING:
+    from reconciler.gateway.dataplane.app import DataPlane
     from reconciler.gateway.dataplane.exchange import Exchange
 
 log = logging.getLogger(__name__)
@@ -53,16 +55,7 @@ class Attempt:
         self._stickiness = stickiness
         self._retry_after_s: float | None = None
         self._delivery: Delivery | None = None
-        route = candidate.route
-        self._record: JsonObject = {
-            "route_id": route.name,
-            "shadow_host_id": route.shadow_host,
-            "upstream_status": None,
-            "correlation_id": None,
-            "failure_class": None,
-            "fault": None,
-            "duration_ms": 0.0,
-        }
+        self._record = new_attempt(candidate.route)
 
     async def run(self) -> Failure:
         """Return `failures.SERVED`, the client's fault (both are delivered then) or the route's failure."""
@@ -97,7 +90,10 @@ class Attempt:
         response = await self._plane.upstream.send(request)
         try:
             headers = crossing.first_values(response.headers)
-            failure = self._judge(response.status, headers)
+            host = self._caller.revision.configuration.index.hosts[route.shadow_host]
+            failure = judge(response.status, headers, host, self._inbound, self._record, self._exchange.row)
+            if failure.fails_over:
+                self._retry_after_s = crossing.retry_after_s(headers, self._plane.clock())
             if not failure.fails_over:
                 self._record["failure_class"] = failure.word or None
                 self._delivery = Delivery(self._exchange, self._inbound, response, headers)
@@ -134,19 +130,6 @@ class Attempt:
             connect_timeout_s=settings.connect_timeout_s,
         )
 
-    def _judge(self, status: int, headers: crossing.FirstValues) -> Failure:
-        """Write the host's status and correlation id down, and say whose fault the status is."""
-        host = self._caller.revision.configuration.index.hosts[self._candidate.route.shadow_host]
-        header = crossing.CORRELATION.get(host.driver, crossing.CORRELATION["sub2api"])
-        correlation = crossing.find(headers, header)
-        row = self._exchange.row
-        self._record["upstream_status"] = row.upstream_status = status
-        self._record["correlation_id"] = row.correlation_id = correlation[:200] if correlation else None
-        failure = failures.of_status(status, stateful=self._inbound.stateful)
-        if failure.fails_over:
-            self._retry_after_s = crossing.retry_after_s(headers, self._plane.clock())
-        return failure
-
     async def _before_first_byte(self, failure: Failure) -> None:
         """Settle what the answer means for trial and binding, before the client can send its next request."""
         if self._trial:
@@ -168,33 +151,79 @@ class Attempt:
             )
 
     async def _report(self, failure: Failure) -> None:
-        """Count a failure against the route when it is the route's fault; say loudly when the configuration is."""
+        """Count the failure against the route when it is the route's fault; give an undecided trial back."""
+        trial = self._trial and failure.cools
         if not failure.cools:
             await self._trial_over(served=False)
-            log.error(
-                "route %s: host %s does not serve model %s as configured (status %s)",
-                self._candidate.route.name,
-                self._candidate.route.shadow_host,
-                self._candidate.shadow_model,
-                self._record["upstream_status"],
-            )
-            return
-        await self._plane.runtime.backend.failed(
-            self._caller.namespace,
-            health_key(self._candidate.route),
-            self._rule(),
-            failure_class=failure.word,
-            trial=self._trial,
-            retry_after_s=self._retry_after_s,
-        )
+        status = self._record["upstream_status"]
+        at_fault = AtFault(self._caller, self._group, self._candidate, status)
+        await report_failure(self._plane, at_fault, failure, trial=trial, retry_after_s=self._retry_after_s)
 
-    def _rule(self) -> CooldownRule:
-        """Return the group's cooldown rule; a probe token may shorten its times for a drill."""
-        policy = self._group.failover
-        shortened = self._caller.grant.cooldown_seconds if self._caller.grant is not None else None
-        return CooldownRule(
-            threshold=policy.failure_threshold,
-            window_s=policy.window_seconds,
-            cooldown_s=policy.cooldown_seconds if shortened is None else shortened,
-            max_cooldown_s=policy.max_cooldown_seconds if shortened is None else shortened,
+
+class AtFault(NamedTuple):
+    """An attempt that failed."""
+
+    caller: Caller
+    group: LogicalGroup
+    candidate: Candidate
+    status: int | None
+    """The host's."""
+
+
+async def report_failure(
+    plane: DataPlane,
+    attempt: AtFault,
+    failure: Failure,
+    *,
+    trial: bool = False,
+    retry_after_s: float | None = None,
+) -> None:
+    """Count a failure against the route when it is the route's fault; say loudly when the configuration is."""
+    caller, group, candidate, status = attempt
+    if not failure.cools:
+        log.error(
+            "route %s: host %s does not serve model %s as configured (status %s)",
+            candidate.route.name,
+            candidate.route.shadow_host,
+            candidate.shadow_model,
+            status,
         )
+        return
+    await plane.runtime.backend.failed(
+        caller.namespace,
+        health_key(candidate.route),
+        _rule(group, caller),
+        failure_class=failure.word,
+        trial=trial,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _rule(group: LogicalGroup, caller: Caller) -> CooldownRule:
+    """Return the group's cooldown rule; a probe token may shorten its times for a drill."""
+    policy = group.failover
+    shortened = caller.grant.cooldown_seconds if caller.grant is not None else None
+    return CooldownRule(
+        threshold=policy.failure_threshold,
+        window_s=policy.window_seconds,
+        cooldown_s=policy.cooldown_seconds if shortened is None else shortened,
+        max_cooldown_s=policy.max_cooldown_seconds if shortened is None else shortened,
+    )
+
+
+def judge(
+    status: int,
+    headers: crossing.FirstValues,
+    host: ShadowHost,
+    inbound: Inbound,
+    record: JsonObject,
+    row: DecisionRow,
+) -> Failure:
+    """Write a host's status and correlation id down, and say whose fault the status is."""
+    header = crossing.CORRELATION.get(host.driver, crossing.CORRELATION["sub2api"])
+    correlation = crossing.find(headers, header)
+    record["upstream_status"] = row.upstream_status = status
+    record["correlation_id"] = row.correlation_id = correlation[:200] if correlation else None
+    if 200 <= status < 300:
+        return SERVED
+    return failures.of_status(status, stateful=inbound.stateful)

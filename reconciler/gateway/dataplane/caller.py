@@ -32,20 +32,36 @@ async def identify(headers: FirstValues, revisions: RevisionSource, tokens: Prob
     if token is not None:
         return await _probe(token, revisions, tokens)
     active = _active(revisions)
-    presented = _presented(headers)
+    presented = presented_key(headers)
     if presented is None:
         raise Problem(
             401, "missing_api_key", "No API key: send it as `Authorization: Bearer KEY` or `x-api-key`"
         )
-    known = active.managed_keys.get(revisions.hash_key(presented))
-    name, version = known or revisions.known_otherwise(active, presented) or ("", "")
-    key = active.configuration.index.keys.get(name)
-    if key is None or version not in key.versions:
+    use = active.managed_keys.get(revisions.hash_key(presented))
+    key = valid_key(active, use or revisions.known_otherwise(active, presented))
+    if key is None:
         raise Problem(401, "invalid_api_key", "This API key is not known")
     return Caller(active, key)
 
 
-def _presented(headers: FirstValues) -> str | None:
+def valid_key(revision: LoadedRevision, use: tuple[str, str] | None) -> ManagedKey | None:
+    """Return the managed key of a (name, version) that is valid in a revision, else None."""
+    if use is None:
+        return None
+    key = revision.configuration.index.keys.get(use[0])
+    return key if key is not None and use[1] in key.versions else None
+
+
+def is_limited(caller: Caller) -> bool:
+    """Return True when limits are to be asked for. Probes have their managed key's entitlements, not its limits."""
+    limits = caller.key.limits
+    return caller.grant is None and (
+        limits.requests_per_minute is not None or limits.concurrent_requests is not None
+    )
+
+
+def presented_key(headers: FirstValues) -> str | None:
+    """Return the key that a request presents, in either protocol's way; None when there is none that could be one."""
     bearer = find(headers, b"authorization")
     if bearer is not None and bearer[:7].lower() == "bearer " and 0 < len(bearer) - 7 <= _LONGEST_KEY:
         return bearer[7:].strip()

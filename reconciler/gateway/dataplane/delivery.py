@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.gateway.contract import UpstreamResponse
 from reconciler.gateway.dataplane import errors
@@ -15,6 +15,7 @@ from reconciler.gateway.dataplane.outbound import Outbound
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.exchange import Exchange
 
+Kind = Literal["document", "events", "bytes"]
 Ready = Callable[[], Awaitable[None]]
 
 
@@ -31,15 +32,11 @@ class Delivery:
 
     async def run(self, ready: Ready) -> None:
         """Send the answer; `ready` is awaited just before the first byte. Raises UpstreamFailed."""
-        headers = self._first
-        kind = (find(headers, b"content-type") or "").partition(";")[0].strip().lower()
-        readable = (find(headers, b"content-encoding") or "identity").lower() == "identity"
-        if readable and kind == "text/event-stream":
-            await self._stream(ready, self._outbound.events)
-        elif readable and (kind.endswith("json") or not kind):
+        kind = kind_of(self._first)
+        if kind == "document":
             await self._document(ready)
         else:
-            await self._stream(ready, bytes)
+            await self._stream(ready, self._outbound.events if kind == "events" else bytes)
 
     async def _document(self, ready: Ready) -> None:
         exchange = self._exchange
@@ -87,10 +84,19 @@ class Delivery:
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         exchange = self._exchange
-        headers = towards_client(self._response.headers, exchange.request_id)
-        if exchange.endpoint.protocol == "anthropic":
-            headers.append((b"request-id", exchange.request_id.encode()))
-        return headers
+        return towards_client(self._response.headers, exchange.request_id, exchange.endpoint.protocol)
+
+
+def kind_of(headers: FirstValues) -> Kind:
+    """Return how an answer is handed on: "document" and "events" are read and rewritten, "bytes" are not."""
+    if headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers:
+        return "document"
+    kind = (find(headers, b"content-type") or "").partition(";")[0].strip().lower()
+    if (find(headers, b"content-encoding") or "identity").lower() != "identity":
+        return "bytes"
+    if kind == "text/event-stream":
+        return "events"
+    return "document" if kind.endswith("json") or not kind else "bytes"
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.gateway.contract import DecisionRow, JsonObject
 from reconciler.gateway.dataplane import errors
-from reconciler.gateway.dataplane.caller import Caller, identify
+from reconciler.gateway.dataplane.begun import Begun
+from reconciler.gateway.dataplane.caller import Caller, identify, is_limited
 from reconciler.gateway.dataplane.endpoints import Endpoint
 from reconciler.gateway.dataplane.errors import Problem
 from reconciler.gateway.dataplane.failover import Failover
@@ -26,7 +27,7 @@ from reconciler.gateway.dataplane.inbound import (
     too_large,
 )
 from reconciler.gateway.dataplane.request_ids import new_request_id
-from reconciler.gateway.runtime.plane import rfc3339
+from reconciler.gateway.dataplane.rows import new_row
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.app import DataPlane
@@ -51,6 +52,8 @@ class Exchange:
         self.head_sent = False
         """A byte has reached the client, or is about to: from here on nothing is replayed."""
         self._client: Client | None = scope.get("extensions", {}).get(CLIENT)
+        self.begun: Begun | None = self._client.begun if self._client is not None else None
+        """What was done of the request before it came here."""
         self._receive = receive
         self._send = send
         self._started = plane.monotonic()
@@ -64,6 +67,17 @@ class Exchange:
         self._row_stored = False
         self._left = False
         """The client went away."""
+        if self.begun is not None:
+            self._take_over(self.begun)
+
+    def _take_over(self, begun: Begun) -> None:
+        """Go on with a request that was counted and written down already."""
+        self._started = begun.started
+        self.caller = begun.caller
+        self._row = begun.row
+        self.request_id = begun.row.request_id
+        self._attempts = begun.attempts
+        self._admitted = begun.admitted
 
     @property
     def row(self) -> DecisionRow:
@@ -94,11 +108,14 @@ class Exchange:
 
     async def _arrive(self) -> Inbound | None:
         """Return the request once it is known, allowed and read; None when it has been answered with an error."""
+        if self.begun is not None:
+            await self._body()  # so that the server has given it out
+            return self.begun.inbound
         try:
             self.caller = await identify(self.headers, self.plane.revisions, self.plane.tokens)
-            self._row = self._new_row(self.caller)
+            self._row = new_row(self.request_id, self._at, self.caller, self.endpoint, self._attempts)
             self.plane.runtime.enter(self.caller.revision.info.revision)
-            if _is_limited(self.caller):
+            if is_limited(self.caller):
                 await self._admit(self.caller)
             inbound = Inbound(await self._body())
             self.row.public_model = inbound.model
@@ -122,32 +139,6 @@ class Exchange:
             if self.head_sent:
                 raise
             await self.refuse(Problem(500, "gateway_fault", "The gateway failed"))
-
-    def _new_row(self, caller: Caller) -> DecisionRow:
-        grant = caller.grant
-        return DecisionRow(
-            request_id=self.request_id,
-            at=rfc3339(self._at),
-            revision=caller.revision.info.revision,
-            managed_key=caller.key.name,
-            logical_group="",
-            public_model="",
-            endpoint=self.endpoint.path,
-            session=None,
-            route_id=None,
-            shadow_host_id=None,
-            shadow_group_id=None,
-            shadow_model=None,
-            gateway_key_source=None,
-            status=0,
-            upstream_status=None,
-            correlation_id=None,
-            attempts=self._attempts,
-            cause="denied",
-            duration_ms=0.0,
-            probe=grant.token_id if grant is not None else None,
-            namespace=caller.namespace,
-        )
 
     async def _admit(self, caller: Caller) -> None:
         """Hold the managed key's limits against the request."""
@@ -276,16 +267,5 @@ class Exchange:
             await self.plane.runtime.backend.leave(self.caller.key.name, concurrent=limit)
 
     def _count(self) -> None:
-        counts, path = self.plane.counts, self.endpoint.path
-        counts.requests[path, self._status] += 1
-        counts.durations[path].add(self.plane.monotonic() - self._started)
-        for attempt in self._attempts:
-            counts.attempts[attempt["route_id"], attempt["failure_class"] or "served"] += 1
-
-
-def _is_limited(caller: Caller) -> bool:
-    """Return True when limits are to be asked for. Probes have their managed key's entitlements, not its limits."""
-    limits = caller.key.limits
-    return caller.grant is None and (
-        limits.requests_per_minute is not None or limits.concurrent_requests is not None
-    )
+        took_s = self.plane.monotonic() - self._started
+        self.plane.counts.request(self.endpoint.path, self._status, took_s, self._attempts)

@@ -6,18 +6,18 @@ import math
 from typing import TYPE_CHECKING
 
 from reconciler.gateway.dataplane import headers as crossing
-from reconciler.gateway.dataplane.attempt import Attempt
+from reconciler.gateway.dataplane.attempt import AtFault, Attempt, report_failure
+from reconciler.gateway.dataplane.begun import Failed
 from reconciler.gateway.dataplane.caller import Caller
 from reconciler.gateway.dataplane.errors import Problem
 from reconciler.gateway.dataplane.inbound import Inbound
-from reconciler.gateway.dataplane.rows import Trail
+from reconciler.gateway.dataplane.rows import Trail, note_choice
 from reconciler.gateway.dataplane.sight import ProbeSight
-from reconciler.gateway.dataplane.stickiness import Stickiness
+from reconciler.gateway.dataplane.stickiness import group_of, sticking
 from reconciler.gateway.runtime.backend import Sight
 from reconciler.gateway.runtime.plane import health_key
-from reconciler.routing.config import Candidate, LogicalGroup
-from reconciler.routing.resolve import Decision, ResolveRequest, group_for, resolve
-from reconciler.routing.sessions import session_of
+from reconciler.routing.config import Candidate
+from reconciler.routing.resolve import Decision, ResolveRequest, resolve
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.exchange import Exchange
@@ -43,29 +43,26 @@ class Failover:
         self._inbound = inbound
         self._index = caller.revision.configuration.index
         self._tried: frozenset[str] = frozenset()
-        self._trail = Trail(self._plane.log, self._plane.counts, exchange.row, self._plane.clock)
         self._left: tuple[str, str] | None = None
         """Route and failure class of the attempt before this one."""
-        name = group_for(self._index, caller.key, inbound.model)
-        self._group = self._index.groups[name] if name is not None else None
-        self._stickiness = self._sticking(self._group)
-
-    def _sticking(self, group: LogicalGroup | None) -> Stickiness | None:
-        """Return how the request sticks to a route; None when its group's policy, or the request, names no session."""
-        if group is None:
-            return None
-        row = self._exchange.row
-        row.logical_group = group.name
-        header = crossing.find(self._exchange.headers, crossing.SESSION)
-        session = session_of(group.sticky.mode, header, self._inbound.session_fields())
-        if session is None:
-            return None
-        row.session = self._plane.revisions.hash_session(self._caller.key.name, session)
-        return Stickiness(self._plane.runtime.backend, self._trail, row, group, self._caller.grant)
+        begun = exchange.begun
+        if begun is None:
+            self._trail = Trail(self._plane.log, self._plane.counts, exchange.row, self._plane.clock)
+            self._group = group_of(caller, inbound.model)
+            session = exchange.headers.get(crossing.SESSION)
+            self._stickiness = sticking(
+                self._plane, exchange.row, caller, self._group, self._trail, inbound, session
+            )
+        else:
+            self._trail, self._group, self._stickiness = begun.trail, begun.group, begun.stickiness
 
     async def run(self) -> None:
         """Try routes until one has answered for good."""
+        begun = self._exchange.begun
         attempts = 0
+        if begun is not None and begun.failed is not None:
+            await self._account(begun.failed)
+            attempts = 1
         while True:
             sight = await self._look(first=attempts == 0)
             decision = resolve(self._caller.revision.configuration, sight, self._request())
@@ -91,6 +88,16 @@ class Failover:
                 return
             self._tried |= {candidate.route.name}
             self._left = (candidate.route.name, failure.word)
+
+    async def _account(self, failed: Failed) -> None:
+        """Count the failure of an attempt that was made before the request came here."""
+        assert self._group is not None
+        candidate = failed.candidate
+        status = self._exchange.row.upstream_status
+        at_fault = AtFault(self._caller, self._group, candidate, status)
+        await report_failure(self._plane, at_fault, failed.failure, retry_after_s=failed.retry_after_s)
+        self._tried |= {candidate.route.name}
+        self._left = (candidate.route.name, failed.failure.word)
 
     async def _look(self, *, first: bool) -> Sight:
         if self._stickiness is not None:
@@ -119,16 +126,9 @@ class Failover:
 
     def _note(self, decision: Decision, candidate: Candidate, sight: Sight) -> None:
         """Write into the row which route is being tried, and a failover event when another one was left for it."""
-        row, route = self._exchange.row, candidate.route
-        row.cause = decision.cause
-        row.route_id = route.name
-        row.shadow_host_id = route.shadow_host
-        row.shadow_group_id = route.shadow_group_id
-        row.shadow_model = candidate.shadow_model
-        row.gateway_key_source = route.gateway_key
-        row.upstream_status = row.correlation_id = None
+        note_choice(self._exchange.row, decision.cause, candidate)
         if self._left is not None:
-            self._trail.failover(self._left[0], route.name, self._left[1])
+            self._trail.failover(self._left[0], candidate.route.name, self._left[1])
         elif self._stickiness is not None:
             self._stickiness.chosen(decision, sight, self._index)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from reconciler.routing.sessions import SESSION_HEADER, STEERING_HEADERS
@@ -108,16 +109,22 @@ def towards_host(client: Headers, *, gateway_key: str, session: str | None) -> l
     return kept
 
 
-def towards_client(host: Headers, request_id: str) -> list[tuple[bytes, bytes]]:
+def towards_client(host: Headers, request_id: str, protocol: str) -> list[tuple[bytes, bytes]]:
     """Return the headers of the answer: the host's, less what must not cross, with our request id."""
     named = _named_by_connection(host)
     kept = [
-        (name, value)
-        for name, value in host
-        if name not in _FROM_HOST and not name.startswith(_TELLS_OF_HOST) and (not named or name not in named)
+        header for header in host if _crosses_to_client(header[0]) and (not named or header[0] not in named)
     ]
-    kept.append((REQUEST_ID, request_id.encode()))
+    ours = request_id.encode()
+    kept.append((REQUEST_ID, ours))
+    if protocol == "anthropic":
+        kept.append((b"request-id", ours))
     return kept
+
+
+@lru_cache(maxsize=1024)
+def _crosses_to_client(name: bytes) -> bool:
+    return name not in _FROM_HOST and not name.startswith(_TELLS_OF_HOST)
 
 
 def query_towards_host(query: bytes) -> str:

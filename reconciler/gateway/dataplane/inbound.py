@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from reconciler.gateway.dataplane.errors import Problem
-from reconciler.routing.sessions import SessionFields
+
+if TYPE_CHECKING:
+    from reconciler.gateway.dataplane.begun import Begun
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,12 +23,14 @@ Send = Callable[[Message], Awaitable[None]]
 CLIENT = "reconciler.client"
 """Extension of the scope in which our own server offers a `Client`; other servers do not."""
 
+_ABSENT = msgspec.Raw()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder()
 _KEY = b'"model"'
 _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _ESCAPED_LETTER = b"\\u006"
 """How any letter of "model" starts when a key is written with escapes."""
+_OTHER_SPELLINGS = frozenset(map("".join, product(*zip("model", "MODEL", strict=True)))) - {"model"}
 _LONGEST_MODEL = 255
 
 
@@ -34,6 +40,9 @@ class ClientGone(Exception):
 
 class Client(Protocol):
     """What the server knows of a request's client beyond ASGI; saves a task and a timer for each request."""
+
+    begun: Begun | None
+    """What was done of the request before it came to the application."""
 
     def whole_body(self) -> bytes | None:
         """Return the request's body when all of it is here and none was received yet, else None."""
@@ -73,31 +82,44 @@ def too_large(limit: int) -> Problem:
 
 
 class Inbound:
-    """A request body whose outer object was read; every inner value stays as its bytes."""
+    """A request body whose outer object was read; every inner value stays as its bytes. Keeps `NamesSession`."""
 
-    __slots__ = ("_body", "_fields", "_model", "model", "stream")
+    __slots__ = ("_fields", "_model", "body", "model", "stream")
 
     def __init__(self, body: bytes) -> None:
         """Read a body. Raises Problem 400 for anything but a JSON object with a `model` string."""
         try:
-            self._fields: Mapping[str, msgspec.Raw] = _fields.decode(body)
+            fields = _fields.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(
                 400, "invalid_json", f"The request body is not a JSON object: {_cut(error)}"
             ) from error
-        self._body = body
-        self._model = self._fields.get("model")
-        self.model = _model_name(self._fields, self._model)
-        self.stream = bytes(self._fields["stream"]) == b"true" if "stream" in self._fields else False
+        # Some JSON libraries match keys without regard to case: such a body means two models.
+        if not _OTHER_SPELLINGS.isdisjoint(fields):
+            raise Problem(400, "invalid_request", "The request names its model in two fields")
+        self.body = body
+        self._fields = fields
+        raw = fields.get("model", _ABSENT)
+        self.model = _model_name(raw)
+        self._model = bytes(raw)
+        self.stream = "stream" in fields and bytes(fields["stream"]) == b"true"
 
     @property
     def stateful(self) -> bool:
         """True when the request continues something that an earlier answer made on a host."""
         return self._get("previous_response_id") is not None or self._get("conversation") is not None
 
-    def session_fields(self) -> SessionFields:
-        """Return the places in which the body may name a session."""
-        return SessionFields(self._get("prompt_cache_key"), self._get("user"), self._get("metadata"))
+    @property
+    def prompt_cache_key(self) -> Any:
+        return self._get("prompt_cache_key")
+
+    @property
+    def user(self) -> Any:
+        return self._get("user")
+
+    @property
+    def metadata(self) -> Any:
+        return self._get("metadata")
 
     def _get(self, name: str) -> Any:
         raw = self._fields.get(name)
@@ -114,32 +136,44 @@ class Inbound:
         When the outer object could be read in two ways (the key twice, or written with escapes), it is written anew
         from what was read, so that the host cannot see another model than the one that was checked.
         """
-        new = msgspec.json.encode(model)
-        if _ESCAPED_LETTER not in self._body and self._model is not None:
-            spliced = splice_model(self._body, bytes(self._model), new)
+        body, new = self.body, encoded_name(model)
+        if b"\\" not in body or _ESCAPED_LETTER not in body:
+            spliced = splice_model(body, self._model, new)
             if spliced is not None:
                 return spliced
         return msgspec.json.encode({**self._fields, "model": msgspec.Raw(new)})
 
 
+@lru_cache(maxsize=4096)
+def encoded_name(model: str) -> bytes:
+    """Return a model's name as JSON."""
+    return msgspec.json.encode(model)
+
+
 def splice_model(text: bytes, old: bytes, new: bytes) -> bytes | None:
-    """Return JSON text with the value of its only "model" key replaced; None when there is not exactly one."""
-    at = text.find(_KEY)
-    if at < 0 or text.find(_KEY, at + len(_KEY)) >= 0:
+    """Return JSON text with the value of its only "model" key replaced; None when there is not exactly one.
+
+    `old` is that value. Looking for the key once, in C, costs half of finding its place and then another one.
+    """
+    parts = text.split(_KEY, 2)
+    if len(parts) != 2:
         return None
-    colon = _COLON.match(text, at + len(_KEY))
-    if colon is None or not text.startswith(old, colon.end()):
-        return None
-    return text[: colon.end()] + new + text[colon.end() + len(old) :]
+    before, after = parts
+    if after.startswith(b":") and after.startswith(old, 1):
+        at = 1
+    elif after.startswith(b": ") and after.startswith(old, 2):
+        at = 2
+    else:
+        colon = _COLON.match(after)
+        if colon is None or not after.startswith(old, colon.end()):
+            return None
+        at = colon.end()
+    return b"".join((before, _KEY, after[:at], new, after[at + len(old) :]))
 
 
-def _model_name(fields: Mapping[str, msgspec.Raw], raw: msgspec.Raw | None) -> str:
-    for key in fields:
-        # Some JSON libraries match keys without regard to case: such a body means two models.
-        if len(key) == 5 and key != "model" and key.lower() == "model":
-            raise Problem(400, "invalid_request", "The request names its model in two fields")
+def _model_name(raw: msgspec.Raw) -> str:
     try:
-        name = _value.decode(raw) if raw is not None else None
+        name = _value.decode(raw) if raw is not _ABSENT else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         name = None
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_MODEL:

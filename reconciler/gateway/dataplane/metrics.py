@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from reconciler.gateway.contract import DecisionLog, RevisionSource
+from reconciler.gateway.contract import DecisionLog, JsonObject, RevisionSource
 from reconciler.gateway.runtime.plane import Runtime, health_key
 
 BUCKETS_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -45,6 +45,13 @@ class Counts:
     """(logical group, cause)"""
     durations: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
     """Endpoint -> how long its requests took."""
+
+    def request(self, path: str, status: int, took_s: float, attempts: Iterable[JsonObject]) -> None:
+        """Count a request that is over, and its attempts."""
+        self.requests[path, status] += 1
+        self.durations[path].add(took_s)
+        for attempt in attempts:
+            self.attempts[attempt["route_id"], attempt["failure_class"] or "served"] += 1
 
 
 class DataPlaneCollector(Collector):

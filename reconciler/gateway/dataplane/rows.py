@@ -5,9 +5,68 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.gateway.contract import DecisionLog, DecisionRow, JsonObject
+from reconciler.gateway.dataplane.caller import Caller
+from reconciler.gateway.dataplane.endpoints import Endpoint
 from reconciler.gateway.dataplane.metrics import Counts
 from reconciler.gateway.runtime.backend import Binding, BindingKey
 from reconciler.gateway.runtime.plane import rfc3339
+from reconciler.routing.config import Candidate, Route
+
+
+def new_row(
+    request_id: str, at: float, caller: Caller, endpoint: Endpoint, attempts: list[JsonObject]
+) -> DecisionRow:
+    """Return the row of a request whose caller is known. `at` is seconds since the epoch; `attempts` are to come."""
+    grant = caller.grant
+    return DecisionRow(
+        request_id,
+        rfc3339(at),
+        caller.revision.info.revision,
+        caller.key.name,
+        "",  # logical_group
+        "",  # public_model
+        endpoint.path,
+        None,  # session
+        None,  # route_id
+        None,  # shadow_host_id
+        None,  # shadow_group_id
+        None,  # shadow_model
+        None,  # gateway_key_source
+        0,  # status
+        None,  # upstream_status
+        None,  # correlation_id
+        attempts,
+        "denied",
+        0.0,
+        False,  # stream
+        grant.token_id if grant is not None else None,
+        caller.namespace,
+    )
+
+
+def new_attempt(route: Route) -> JsonObject:
+    """Return the record of an attempt that begins."""
+    return {
+        "route_id": route.name,
+        "shadow_host_id": route.shadow_host,
+        "upstream_status": None,
+        "correlation_id": None,
+        "failure_class": None,
+        "fault": None,
+        "duration_ms": 0.0,
+    }
+
+
+def note_choice(row: DecisionRow, cause: str, candidate: Candidate) -> None:
+    """Write into the row which route is being tried."""
+    route = candidate.route
+    row.cause = cause
+    row.route_id = route.name
+    row.shadow_host_id = route.shadow_host
+    row.shadow_group_id = route.shadow_group_id
+    row.shadow_model = candidate.shadow_model
+    row.gateway_key_source = route.gateway_key
+    row.upstream_status = row.correlation_id = None
 
 
 class Trail:

@@ -69,6 +69,22 @@ class Sight(Protocol):
         """Return True when a request to the route must claim its trial first."""
 
 
+class AtOnce(Protocol):
+    """The steps of `RuntimeBackend` that every request takes, without waiting. They do what their namesakes do."""
+
+    def look_now(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> Sight: ...
+
+    def bind_now(
+        self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
+    ) -> str: ...
+
+    def admit_now(
+        self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
+    ) -> float | None: ...
+
+    def leave_now(self, managed_key: str, *, concurrent: int | None) -> None: ...
+
+
 class RuntimeBackend(Protocol):
     """What the gateway learns while running. `namespace` None is real traffic; any other is one drill's own world.
 
@@ -78,6 +94,13 @@ class RuntimeBackend(Protocol):
     @property
     def degraded(self) -> bool:
         """True while a shared backend does not answer, and this process decides from its own memory."""
+
+    @property
+    def alone(self) -> AtOnce | None:
+        """What answers without waiting, when this process alone decides; None when others must be asked."""
+
+    def sight(self) -> Sight:
+        """Return what a request without a session sees of real traffic, without asking anybody."""
 
     async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> Sight:
         """Read what a decision needs, in one go.

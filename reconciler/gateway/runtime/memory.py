@@ -93,7 +93,18 @@ class MemoryBackend:
     def _existing(self, namespace: str | None) -> Space:
         return self._real if namespace is None else self._drills.get(namespace) or Space()
 
+    @property
+    def alone(self) -> MemoryBackend:
+        return self
+
+    def sight(self) -> MemorySight:
+        return MemorySight(self._real.health, self._clock())
+
     async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
+        return self.look_now(namespace, key, ttl_s)
+
+    def look_now(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
+        """Do what `look` does."""
         now = self._clock()
         space = self._existing(namespace)
         if key is None:
@@ -114,6 +125,12 @@ class MemoryBackend:
     async def bind(
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
     ) -> str:
+        return self.bind_now(namespace, key, route, ttl_s, instead_of=instead_of)
+
+    def bind_now(
+        self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
+    ) -> str:
+        """Do what `bind` does."""
         now = self._clock()
         bindings = self._space(namespace).bindings
         present = bindings.pop(key, None)
@@ -172,11 +189,21 @@ class MemoryBackend:
     async def admit(
         self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
     ) -> float | None:
+        return self.admit_now(managed_key, requests_per_minute=requests_per_minute, concurrent=concurrent)
+
+    def admit_now(
+        self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
+    ) -> float | None:
+        """Do what `admit` does."""
         return self._allowances.admit(
             managed_key, self._clock(), requests_per_minute=requests_per_minute, concurrent=concurrent
         )
 
     async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
+        self.leave_now(managed_key, concurrent=concurrent)
+
+    def leave_now(self, managed_key: str, *, concurrent: int | None) -> None:
+        """Do what `leave` does."""
         self._allowances.leave(managed_key, concurrent=concurrent)
 
     def peek(self) -> Sequence[RouteHealth]:

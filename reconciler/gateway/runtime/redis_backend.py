@@ -118,11 +118,18 @@ class RedisBackend:
             log.warning("runtime: Redis refuses a command: %s", str(refused)[:200])
             return await local()
 
+    @property
+    def alone(self) -> None:
+        return None
+
     # Bindings.
+
+    def sight(self) -> MemorySight:
+        return MemorySight(self._mirror, self._clock())
 
     async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
         if namespace is None and key is None:
-            return MemorySight(self._mirror, self._clock())
+            return self.sight()
         return await self._shared(
             self._look(namespace, key, ttl_s), lambda: self._local.look(namespace, key, ttl_s)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -161,5 +161,5 @@ def _text(row: DecisionRow | JsonObject) -> str:
     try:
         return _encode(row).decode()
     except UnicodeEncodeError:  # half of a character pair, from a client: it is no text, and shown as such
-        plain = row if isinstance(row, dict) else asdict(row)
+        plain = row if isinstance(row, dict) else msgspec.structs.asdict(row)
         return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -60,7 +60,7 @@ async def _numbers(plane: ControlPlane, log: str = "decisions", **params: Any) -
 
 async def test_row_comes_back_whole(logged: ControlPlane) -> None:
     (row,) = (await logged.ok("GET", "/decisions", params={"request_id": f"{3:032x}"}))["items"]
-    assert row == {field: getattr(decision(3), field) for field in DecisionRow.__slots__}
+    assert row == {field: getattr(decision(3), field) for field in DecisionRow.__struct_fields__}
 
 
 async def test_decisions_are_newest_first_in_pages(logged: ControlPlane) -> None:

@@ -1,5 +1,6 @@
 """One HTTP/1.1 connection to a host: frames one answer at a time, strictly, on httptools' parser.
 
+Who asked is told of progress by a call, which costs a third of waking a coroutine; `exchange` and `chunk` wait for it.
 What could be read in two ways is not read at all: two lengths, a length beside chunks, another transfer coding, bytes
 that nobody asked for. The connection is dropped then.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -28,10 +29,21 @@ _WRITTEN_TOGETHER = 64 * 1024
 Header = tuple[bytes, bytes]
 
 
+class Target(NamedTuple):
+    """Where connections go; equal targets share them."""
+
+    host: str
+    port: int
+    tls: bool
+
+
 class Connection(asyncio.Protocol):
     """Carries `exchange`s one after another. `deadline` is on the loop's clock; the pool's sweeper enforces it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, target: Target, on_lost: Callable[[Connection], None]
+    ) -> None:
+        self.target = target
         self._loop = loop
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -52,7 +64,7 @@ class Connection(asyncio.Protocol):
         self.headers: list[Header] = []
         self.complete = False
         self.failure: UpstreamFailed | None = None
-        self._head_done = False
+        self.head_done = False
         self._until_eof = False
         self._surplus = False
         self._keeps_alive = False
@@ -62,24 +74,40 @@ class Connection(asyncio.Protocol):
         self._held = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._told: Callable[[], None] = _nobody
 
     # What the pool and the response call.
 
-    async def exchange(self, request: UpstreamRequest, head: bytes) -> None:
-        """Send a request and return when the head of its answer is here. Raises UpstreamFailed."""
+    def begin(self, head: bytes, body: bytes, first_byte_timeout_s: float, told: Callable[[], None]) -> None:
+        """Send a request. From the end of the answer's head on, or at a failure, `told` is called at every progress."""
         assert self._transport is not None
         self._reset()
-        if len(request.body) <= _WRITTEN_TOGETHER:
-            self._transport.write(head + request.body)
+        self._told = told
+        if len(body) <= _WRITTEN_TOGETHER:
+            self._transport.write(head + body)
         else:
             self._transport.write(head)
-            self._transport.write(request.body)
-        self.deadline = self._loop.time() + request.first_byte_timeout_s
+            self._transport.write(body)
+        self.deadline = self._loop.time() + first_byte_timeout_s
         self.deadline_kind = "first-byte-timeout"
-        while not self._head_done and self.failure is None:
+
+    def leave_alone(self) -> None:
+        """Tell nobody any more: who asked has all that it wanted."""
+        self._told = _nobody
+        self.deadline = None
+
+    def wait_for_more(self, idle_timeout_s: float) -> None:
+        """Fail with "idle-timeout" when nothing comes for so long."""
+        self.deadline = self._loop.time() + idle_timeout_s
+        self.deadline_kind = "idle-timeout"
+
+    async def exchange(self, request: UpstreamRequest, head: bytes) -> None:
+        """Send a request and return when the head of its answer is here. Raises UpstreamFailed."""
+        self.begin(head, request.body, request.first_byte_timeout_s, self._wake)
+        while not self.head_done and self.failure is None:
             await self._wait()
         self.deadline = None
-        if not self._head_done and self.failure is not None:
+        if not self.head_done and self.failure is not None:
             raise self.failure
 
     async def chunk(self, idle_timeout_s: float) -> bytes | None:
@@ -89,12 +117,16 @@ class Connection(asyncio.Protocol):
                 raise self.failure
             if self.complete:
                 return None
-            self.deadline = self._loop.time() + idle_timeout_s
-            self.deadline_kind = "idle-timeout"
+            self.wait_for_more(idle_timeout_s)
             await self._wait()
             self.deadline = None
-        body = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
+        return self.arrived()
+
+    def arrived(self) -> bytes:
+        """Return what has arrived of the body since the last call, and let the host go on."""
+        chunks = self._chunks
+        body = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
         self._held = 0
         if self._paused and self._transport is not None:
             self._paused = False
@@ -130,7 +162,7 @@ class Connection(asyncio.Protocol):
         if self.failure is None and not self.complete:
             self.failure = UpstreamFailed(kind, sent=True)
         self.drop()
-        self._wake()
+        self._told()
 
     def drop(self) -> None:
         """Close at once, without sending what is left."""
@@ -170,8 +202,8 @@ class Connection(asyncio.Protocol):
             return
         if self._held > HIGH_WATER:
             self._hold_back()
-        if self._head_done:
-            self._wake()
+        if self.head_done:
+            self._told()
 
     def _hold_back(self) -> None:
         """Let the host wait until the reader has caught up."""
@@ -185,9 +217,9 @@ class Connection(asyncio.Protocol):
             if self._until_eof and exc is None:
                 self.complete = True
             else:
-                kind = "truncated" if self._head_done else "malformed" if self._fed else "reset"
+                kind = "truncated" if self.head_done else "malformed" if self._fed else "reset"
                 self.failure = UpstreamFailed(kind, sent=True)
-        self._wake()
+        self._told()
         self._on_lost(self)
 
     # What the parser calls.
@@ -197,7 +229,7 @@ class Connection(asyncio.Protocol):
             self._surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_done and not self._surplus:
+        if not self.head_done and not self._surplus:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -209,7 +241,7 @@ class Connection(asyncio.Protocol):
             return
         self._frame(status)
         self.status = status
-        self._head_done = True
+        self.head_done = True
 
     def _frame(self, status: int) -> None:
         """Decide how the body ends. Raises (into the parser, which stops) when that could be read in two ways."""
@@ -229,9 +261,13 @@ class Connection(asyncio.Protocol):
             self._body_bytes += len(data)
 
     def on_message_complete(self) -> None:
-        if self._head_done:
+        if self.head_done:
             self.complete = True
             self._keeps_alive = self._parser.should_keep_alive()  # forgotten once the callback is over
+
+
+def _nobody() -> None:
+    pass
 
 
 def _keep_alive(headers: list[Header]) -> float | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
-from reconciler.gateway.dataplane.upstream.connection import Connection, Header
+from reconciler.gateway.dataplane.upstream.connection import Connection, Header, Target
 from reconciler.gateway.endpoints import AddressPolicy
 
 SWEEP_S = 0.1
@@ -25,14 +25,6 @@ _KEEP_ALIVE_MARGIN_S = 1.0
 
 ANY_ADDRESS = AddressPolicy()
 """All but the link-local ones."""
-
-
-class Target(NamedTuple):
-    """Where connections go; equal targets share them."""
-
-    host: str
-    port: int
-    tls: bool
 
 
 class Origin(NamedTuple):
@@ -69,22 +61,26 @@ class PooledUpstream:
         self._closed = False
 
     async def send(self, request: UpstreamRequest) -> PooledResponse:
-        origin = _parsed(request.origin)
+        origin = origin_of(request.origin)
         target = origin.target
         head = request_head(request, origin)
-        connection = self._kept(target) or await self._connect(target, request.connect_timeout_s)
-        self._busy.add(connection)
-        if self._sweeper is None:
-            self._start_sweeper()
+        connection = self.kept(target) or await self.connect(target, request.connect_timeout_s)
+        self.watch(connection)
         try:
             await connection.exchange(request, head)
         except BaseException:
             self._busy.discard(connection)
             connection.drop()
             raise
-        return PooledResponse(self, target, connection, request.idle_timeout_s)
+        return PooledResponse(self, connection, request.idle_timeout_s)
 
-    def _kept(self, target: Target) -> Connection | None:
+    def watch(self, connection: Connection) -> None:
+        """Hold a connection's deadlines against it until it is given back or lost."""
+        self._busy.add(connection)
+        if self._sweeper is None:
+            self._start_sweeper()
+
+    def kept(self, target: Target) -> Connection | None:
         """Return an unused connection, the one used last first: the others may then grow old and go."""
         idle = self._idle[target]
         now = asyncio.get_running_loop().time()
@@ -95,12 +91,13 @@ class PooledUpstream:
             connection.drop()
         return None
 
-    async def _connect(self, target: Target, timeout_s: float) -> Connection:
+    async def connect(self, target: Target, timeout_s: float) -> Connection:
+        """Return a new connection. Raises UpstreamFailed."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
                 transport, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._lost),
+                    lambda: Connection(loop, target, self._lost),
                     target.host,
                     target.port,
                     ssl=self._context() if target.tls else None,
@@ -122,10 +119,11 @@ class PooledUpstream:
     def _lost(self, connection: Connection) -> None:
         self._busy.discard(connection)
 
-    def give_back(self, target: Target, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request, or drop it."""
         self._busy.discard(connection)
-        idle = self._idle[target]
+        connection.leave_alone()
+        idle = self._idle[connection.target]
         if self._closed or not connection.reusable or len(idle) >= self._most_idle:
             connection.drop()
             return
@@ -177,11 +175,8 @@ class PooledUpstream:
 class PooledResponse:
     """Keeps `contract.UpstreamResponse`; its own iterator, because a generator per stream costs more than a chunk."""
 
-    def __init__(
-        self, pool: PooledUpstream, target: Target, connection: Connection, idle_timeout_s: float
-    ) -> None:
+    def __init__(self, pool: PooledUpstream, connection: Connection, idle_timeout_s: float) -> None:
         self._pool = pool
-        self._target = target
         self._connection: Connection | None = connection
         self._idle_timeout_s = idle_timeout_s
         self.status = connection.status
@@ -218,11 +213,11 @@ class PooledResponse:
     async def aclose(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            self._pool.give_back(self._target, connection)
+            self._pool.give_back(connection)
 
 
 @lru_cache(maxsize=4096)
-def _parsed(origin: str) -> Origin:
+def origin_of(origin: str) -> Origin:
     """Take an origin apart. Raises ValueError for no http(s) URL."""
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -240,16 +235,26 @@ def _host_line(target: Target) -> bytes:
 
 def request_head(request: UpstreamRequest, origin: Origin) -> bytes:
     """Return the request's head. Raises UpstreamFailed when a header could end it early: nothing was sent then."""
-    path = (origin.prefix + request.path).encode("ascii", "replace")
+    start = head_start(request.method, request.path, request.headers, origin)
+    return start + length_line(len(request.body))
+
+
+def head_start(method: str, path: str, headers: Sequence[Header], origin: Origin) -> bytes:
+    """Return a request's head up to, and without, its length. Raises UpstreamFailed as `request_head` does."""
+    target = (origin.prefix + path).encode("ascii", "replace")
     lines = [
-        b"%b %b HTTP/1.1" % (request.method.encode("ascii", "replace"), path),
+        b"%b %b HTTP/1.1" % (method.encode("ascii", "replace"), target),
         origin.host_line,
-        b"content-length: %d" % len(request.body),
-        *[b"%b: %b" % header for header in request.headers],
-        b"\r\n",
+        *[b"%b: %b" % header for header in headers],
+        b"",
     ]
-    head = b"\r\n".join(lines)
-    breaks = len(lines)
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in path:
+    start = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if start.count(b"\n") != breaks or start.count(b"\r") != breaks or b"\0" in start or b" " in target:
         raise UpstreamFailed("malformed", sent=False)
-    return head
+    return start
+
+
+def length_line(length: int) -> bytes:
+    """Return what ends a head: the body's length and the blank line."""
+    return b"content-length: %d\r\n\r\n" % length
