@@ -91,7 +91,7 @@ def run(settings: Settings, listen: Listen, *, listen_fd: int | None = None) -> 
 async def serve(settings: Settings, listen: Listen, listener: socket.socket) -> None:
     """Serve on a socket until SIGTERM or SIGINT; a second signal does not wait for requests."""
     async with open_gateway(settings) as gateway:
-        server = _Server(_config(gateway, listen))
+        server = _Server(config_of(gateway, listen))
         _stop_on_signals(server, gateway)
         settle()
         announcing = asyncio.create_task(_announce(server, listen, listener))
@@ -101,7 +101,8 @@ async def serve(settings: Settings, listen: Listen, listener: socket.socket) -> 
     log.info("stopped")
 
 
-def _config(gateway: Gateway, listen: Listen) -> uvicorn.Config:
+def config_of(gateway: Gateway, listen: Listen) -> uvicorn.Config:
+    """Return how uvicorn serves the gateway. Nothing may wrap it: the fast path is found as its attribute."""
     return uvicorn.Config(
         gateway,
         http=BoundedHttp,

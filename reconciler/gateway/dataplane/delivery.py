@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.gateway.contract import UpstreamResponse
@@ -46,7 +47,8 @@ class Delivery:
         if exchange.row.probe is not None:
             await exchange.store_probe_row()
         headers = self._headers()
-        headers.append((b"content-length", str(len(body)).encode()))
+        if self._response.status != HTTPStatus.NO_CONTENT:  # which has no length, by RFC 9110 section 8.6
+            headers.append((b"content-length", str(len(body)).encode()))
         await exchange.answer(self._response.status, headers, body)
 
     async def _stream(self, ready: Ready, rewrite: Callable[[bytes], bytes]) -> None:
