@@ -19,21 +19,19 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from reconciler.gateway.dataplane.begun import Begun
 from reconciler.gateway.dataplane.fast_path import FastPath, FastRequest
 from reconciler.gateway.dataplane.heads import Framed, Head, framed_head, plain_head
 from reconciler.gateway.dataplane.inbound import CLIENT
+from reconciler.gateway.served_client import ServedClient
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together. The longest legitimate header is a probe token, 12 KB."""
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
-
-_WRITTEN_TOGETHER = 64 * 1024
-"""Up to this length head and body go to the socket in one piece."""
 
 _ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
 """Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
@@ -355,63 +353,6 @@ def _ambiguous(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
     if b"host" not in distinct and version == "1.1":
         return True
     return len(distinct) < len(names) and any(names.count(name) > 1 for name in _ONCE)
-
-
-class ServedClient:
-    """Keeps `dataplane.inbound.Client` for one request of a connection.
-
-    The request's scope holds it, and it the request: `answered` opens that circle, which would else be left to the
-    garbage collector, 4 KB for every request.
-    """
-
-    __slots__ = ("_connection", "_cycle", "begun", "when_gone")
-
-    def __init__(self, connection: BoundedHttp, cycle: RequestResponseCycle, begun: Begun | None) -> None:
-        self.begun = begun
-        self._connection = connection
-        self._cycle: RequestResponseCycle | None = cycle
-        self.when_gone = connection.when_gone
-
-    def answered(self) -> None:
-        """Let go of the request, whose answer was written whole, and take the connection's next one."""
-        self._cycle = None
-        self._connection.on_response_complete()
-
-    def whole_body(self) -> bytes | None:
-        """Keep in step with `RequestResponseCycle.receive`, which gives out the body bit by bit."""
-        cycle = self._cycle
-        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
-            return None
-        body, cycle.body = bytes(cycle.body), bytearray()
-        cycle.message_event.clear()
-        cycle.waiting_for_100_continue = False
-        return body
-
-    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Write head and body at once, where uvicorn writes each to the socket, which then wakes the client twice.
-
-        What is out of the ordinary goes uvicorn's way: a client that is slow, gone or closes, an answer without body,
-        a header that would break the head.
-        """
-        cycle = self._cycle
-        if cycle is None or cycle.response_started or cycle.disconnected:
-            return False
-        if cycle.flow.write_paused or not cycle.keep_alive:
-            return False
-        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"]
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or status in (204, 304):
-            return False
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        if len(body) <= _WRITTEN_TOGETHER:
-            cycle.transport.write(head + body)
-        else:
-            cycle.transport.write(head)
-            cycle.transport.write(body)
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
 
 
 def close_overdue(connections: Iterable[object], now: float) -> None:

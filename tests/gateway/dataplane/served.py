@@ -86,8 +86,12 @@ class Got:
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
+    parts: list[bytes] = field(default_factory=list)
     whole: bool = False
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
 
     def header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -136,7 +140,7 @@ class Connection:
         self._answers[-1].status = self._parser.get_status_code()
 
     def on_body(self, data: bytes) -> None:
-        self._answers[-1].body += data
+        self._answers[-1].parts.append(data)
 
     def on_message_complete(self) -> None:
         self._answers[-1].whole = True
@@ -234,7 +238,7 @@ async def served(
         for client in made.clients:
             client.writer.transport.abort()
         for connection in list(state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]  # uvicorn's protocols, one of them ours
+            connection.transport.abort()
         await asyncio.gather(*state.tasks, return_exceptions=True)
 
 
