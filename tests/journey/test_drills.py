@@ -13,6 +13,7 @@ import httpx
 from reconciler.embedded.stack import Stack
 from tests.journey.test_traffic import Users
 from tests.journey.world import ROOT, World, condition, not_ready
+from tests.support.nursery import Nursery
 
 ALL = "  drills: [sticky, failover, recovery, streaming, models, accounts]\n"
 TARGETS = {"chat/smart", "chat/fast", "batch/smart", "batch/mini"}
@@ -151,7 +152,7 @@ def test_a_rehearsal_begins_nothing_with_a_wrong_priority_a_missing_binding_or_a
 ) -> None:
     folder = tmp_path / "manifests"
     shutil.copytree(ROOT / "manifests", folder)
-    world = World(tmp_path, cast(Stack, None), folder, dict(os.environ))
+    world = World(tmp_path, cast(Stack, None), folder, cast(Nursery, None), dict(os.environ))
     order = "  order:\n    - binding: chat-fast\n      routes: [chat-east, chat-west, chat-overflow]\n"
     order += "    - binding: batch-mini\n      routes: [batch-west, batch-overflow]\n"
     world.edit("acceptance.yaml", "  probes: 1\n", "  probes: 1\n" + order)
