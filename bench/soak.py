@@ -196,7 +196,9 @@ def _drive(
 def _dropped(process: Running) -> float:
     text = httpx.get(f"{process.url}/metrics", trust_env=False, timeout=30).text
     lines = [
-        line for line in text.splitlines() if line.startswith("reconciler_gateway_decision_rows_dropped")
+        line
+        for line in text.splitlines()
+        if line.startswith(tuple(f"reconciler_gateway_decision_rows_{word}" for word in ("dropped", "lost")))
     ]
     return sum(float(line.rpartition(" ")[2]) for line in lines if "_created" not in line)
 

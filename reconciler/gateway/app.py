@@ -27,6 +27,7 @@ from reconciler.gateway.last_revision import LastRevision
 from reconciler.gateway.memory import collect
 from reconciler.gateway.replica import Replica
 from reconciler.gateway.revisions import Revisions
+from reconciler.gateway.row_counts import RowCounts
 from reconciler.gateway.runtime.backend import RuntimeBackend
 from reconciler.gateway.runtime.memory import MemoryBackend
 from reconciler.gateway.runtime.plane import Runtime
@@ -101,7 +102,8 @@ async def open_gateway(
             settings.name, storage=storage, threads=threads, revisions=revisions, in_flight=runtime.in_flight
         )
         stack.push_async_callback(_leave, replica)
-        decisions = BatchedLog(storage.logs)
+        row_counts = RowCounts(settings.row_counts)
+        decisions = BatchedLog(storage.logs, counts=row_counts)
         stack.push_async_callback(decisions.aclose)
         client = upstream or create_upstream(settings.upstream, addresses=settings.addresses)
         stack.push_async_callback(client.aclose)
@@ -114,6 +116,7 @@ async def open_gateway(
         async with _running(follow, _tidy(context, data_plane, settings)):
             registry = CollectorRegistry()
             registry.register(data_plane.collector())
+            registry.register(row_counts)
             if settings.worker is not None:
                 await stack.enter_async_context(served(settings.data, settings.worker, registry))
             yield _assemble(context, data_plane, credentials, registry, settings)

@@ -1,7 +1,8 @@
 """The decision log: rows are appended on the event loop and stored in batches by one writer thread.
 
 Storage never slows a user's request down: beyond `capacity` rows are dropped and counted. While storage does not
-answer, rows wait and the batch is tried again.
+answer, rows wait and the batch is tried again. A process that is killed loses what waits, a tenth of a second of rows
+when storage answers; the next one counts them (`row_counts`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.gateway.contract import DecisionRow, JsonObject, LogStore, StorageUnavailable
+from reconciler.gateway.row_counts import RowCounts
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,17 @@ class BatchedLog:
     """Keeps `contract.DecisionLog`. Use within one event loop; `aclose` stores what is left.
 
     `linger_s`: how long a first row waits for others. `capacity`: rows held at most. `stored_within_s`: how long
-    `put_now`, and `aclose`, wait for storage.
+    `put_now`, and `aclose`, wait for storage. `counts`: where it is noted what waits, for whoever comes after a crash.
     """
 
     def __init__(
-        self, store: LogStore, *, linger_s: float = 0.1, capacity: int = 50_000, stored_within_s: float = 5.0
+        self,
+        store: LogStore,
+        *,
+        linger_s: float = 0.1,
+        capacity: int = 50_000,
+        stored_within_s: float = 5.0,
+        counts: RowCounts | None = None,
     ) -> None:
         self.dropped = 0
         self.stored = 0
@@ -42,6 +50,7 @@ class BatchedLog:
         self._linger_s = linger_s
         self._capacity = capacity
         self._stored_within_s = stored_within_s
+        self._counts = counts or RowCounts()
         self._entries: deque[_Entry] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -81,6 +90,7 @@ class BatchedLog:
         if self._thread.is_alive():
             self._abandoned = True
             self.dropped += len(self._entries)
+            self._counts.settle(len(self._entries))
             log.error(
                 "%d rows of the decision log were not stored: storage does not answer", len(self._entries)
             )
@@ -91,6 +101,7 @@ class BatchedLog:
                 log.error("the decision log overflows; rows are dropped and counted until storage keeps up")
             self.dropped += 1
             return
+        self._counts.take()
         self._entries.append(entry)
         if len(self._entries) == 1:
             self._wake.set()
@@ -119,6 +130,7 @@ class BatchedLog:
         for _ in range(count):
             self._entries.popleft()
         self.stored += len(decisions) + len(audits)
+        self._counts.settle(len(decisions) + len(audits))
         for kind, callback in batch:
             if kind == _BARRIER:
                 callback()

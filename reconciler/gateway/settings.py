@@ -62,6 +62,11 @@ class Settings:
         return None if self.database.startswith("sqlite") else self.data / "last-revision"
 
     @property
+    def row_counts(self) -> Path:
+        """File that says what a process that died had not stored of its log rows."""
+        return self.data / ("decision-rows" if self.worker is None else f"decision-rows-{self.worker}")
+
+    @property
     def name(self) -> str:
         """Name of this process among the replicas."""
         name = self.replica or f"{socket.gethostname()[:40]}-{os.getpid()}"
