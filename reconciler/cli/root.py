@@ -9,6 +9,7 @@ import click
 
 from reconciler import __version__
 from reconciler.cli.lazy import LazyGroup
+from reconciler.cli.outlive import outlive_readers
 from reconciler.cli.text import escape
 from reconciler.errors import ReconcileError
 
@@ -75,8 +76,11 @@ def cli(context: click.Context, *, debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with the documented code."""
     debug = "--debug" in sys.argv[1:2]
+    outlive_readers()
     try:
         code = cli.main(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.UsageError as error:
@@ -93,8 +97,10 @@ def main() -> None:
             traceback.print_exc()
         click.echo(f"error: {escape(str(error))}", err=True)
         code = error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (`reconcile get | head`): not an error of ours.
-        sys.stderr.close()
-        code = 0
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"error: {escape(where)}{error.strerror or error}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -61,7 +61,7 @@ def describe(*, manifest: str, output: str, state: str) -> None:
         known = [each.name for each in store.statuses() if each.kind == kind]
         events = store.events(kind, name, limit=20)
     if status is None:
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name.lower(), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)[:20]) or 'none'}"
         raise InvalidInput(f"nothing is known of {kind}/{name}", hint=hint)
     if output == "json":
@@ -79,5 +79,7 @@ def kind_word(text: str) -> str:
     if found is None:
         near = get_close_matches(text.lower(), kinds, n=1)
         guess = f" Did you mean {kinds[near[0]]}?" if near else ""
+        if "/" in text:
+            guess = f" Of one manifest alone: reconcile describe {text}."
         raise click.UsageError(f"no kind {text!r}.{guess} Kinds: {', '.join(KIND_ORDER)}")
     return found

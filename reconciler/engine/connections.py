@@ -50,7 +50,8 @@ def resolve(endpoint: str, stack: Mapping[str, str], *, where: str) -> str:
     if base is None:
         known = ", ".join(sorted(stack)) or "no stack is running"
         raise InvalidInput(
-            f"{where}: no embedded part {name!r} ({known})", hint="start the stack: reconcile up"
+            f"{where}: no embedded part {name!r} ({known})",
+            hint="start the stack: reconcile up; or name the file of a running one: --stack DIR/stack.json",
         )
     return f"{base.rstrip('/')}/{path}".rstrip("/")
 

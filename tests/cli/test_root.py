@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.world import RECONCILE
+from tests.journey.world import RECONCILE, ROOT
 from tests.support.command import run_here
 
 HEAVY = ("sqlalchemy", "uvicorn", "starlette", "apscheduler", "reconciler.engine", "reconciler.gateway")
@@ -42,6 +43,7 @@ def test_the_version_is_told() -> None:
         (["valdate", "x"], "No such command 'valdate'. Did you mean 'validate'?"),
         (["zzz"], "No such command 'zzz'."),
         (["get", "Rout"], "Did you mean Route?"),
+        (["get", "Route/chat-east"], "Of one manifest alone: reconcile describe Route/chat-east."),
         (["describe", "Route"], "give KIND/NAME, for example Route/chat-east"),
         (["apply", "x", "--alow-unproved"], "--allow-unproved"),
     ],
@@ -51,10 +53,30 @@ def test_wrong_usage_exits_64_and_says_what_is_right(arguments: list[str], says:
     assert says in run(*arguments, code=64)
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    """`reconcile schema | head -1` with a pipe that is closed early."""
-    pipe = f"{' '.join(RECONCILE[:2])} '{RECONCILE[2]}' schema | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", pipe], check=True, capture_output=True, text=True, timeout=60)
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which `reconcile` is ours."""
+    ours = f'reconcile() {{ {shlex.join(RECONCILE)} "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", ours], cwd=folder, check=True, capture_output=True, text=True, timeout=60
+    )
 
-    assert done.stdout == "{\n0\n"
-    assert done.stderr == ""
+
+def test_a_reader_that_goes_away_is_no_error_and_hides_none(tmp_path: Path) -> None:
+    """`reconcile schema | head -1`; and the code of what found something wrong is told all the same."""
+    (tmp_path / "bad.yaml").write_text("kind: Rout\n" * 2)
+    done = shell("reconcile schema | head -1; echo ${PIPESTATUS[0]}", tmp_path)
+    wrong = shell('reconcile validate bad.yaml 2>&1 | head -c 1; echo " ${PIPESTATUS[0]}"', tmp_path)
+
+    assert (done.stdout, done.stderr) == ("{\n0\n", "")
+    assert (wrong.stdout, wrong.stderr) == ("b 1\n", "")
+
+
+@pytest.mark.parametrize(
+    "line", ["schema >/dev/full", "schema --write /proc/none", "up manifests --dir /proc/none"]
+)
+def test_output_that_cannot_be_written_is_an_error_in_one_line(line: str) -> None:
+    done = shell(f"reconcile {line}; echo $?", ROOT)
+
+    assert done.stdout.splitlines()[-1] == "1"
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

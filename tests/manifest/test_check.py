@@ -187,6 +187,13 @@ def test_errors_of_what_is_suspended_remain() -> None:
             "RECONCILE_SECRET_UPSTREAM_ALPHA",
             ['ambiguous-account ProviderAccount "east-alpha-overflow"'],
         ),
+        # The bindings are not blamed for what their route says.
+        (
+            "routes.yaml",
+            "logicalGroup: chat",
+            "logicalGroup: chatt",
+            ['dangling-reference Route "chat-east"'],
+        ),
         ("keys.yaml", "_KEY_BATCH", "_KEY_CHAT", ['shared-key-value ManagedKey "chat-app"']),
         (
             "acceptance.yaml",

@@ -110,6 +110,8 @@ def bound_routes_are_of_the_group(survey: Survey) -> Iterator[Problem]:
             route = survey.named(Route, bound.route)
             if route is None or route.spec.logical_group == binding.spec.logical_group:
                 continue
+            if survey.named(LogicalGroup, route.spec.logical_group) is None:
+                continue  # the route's reference dangles, which is told where it stands
             says = (
                 f"Route {quote(route.name)} is of LogicalGroup {quote(route.spec.logical_group)}, "
                 f"the binding of {quote(binding.spec.logical_group)}"
