@@ -190,8 +190,8 @@ def test_errors_of_what_is_suspended_remain() -> None:
         # The bindings are not blamed for what their route says.
         (
             "routes.yaml",
-            "logicalGroup: chat",
-            "logicalGroup: chatt",
+            "name: chat-east\nspec:\n  logicalGroup: chat\n",
+            "name: chat-east\nspec:\n  logicalGroup: chatt\n",
             ['dangling-reference Route "chat-east"'],
         ),
         ("keys.yaml", "_KEY_BATCH", "_KEY_CHAT", ['shared-key-value ManagedKey "chat-app"']),
