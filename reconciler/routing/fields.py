@@ -16,10 +16,10 @@ from reconciler.routing.index import epoch
 Schema = Mapping[str, Any]
 REQUIRED: Final = object()
 
-# The same words that manifests allow; repeated here because routing imports nothing else of ours.
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_MODEL = re.compile(r"[^\s\x00-\x1f\x7f*]{1,255}")
-_VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# The same words that manifests allow; repeated here because routing imports nothing else of ours. All match wholly.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+MODEL = re.compile(r"[^\s\x00-\x1f\x7f*]{1,255}")
+VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 _URL_CHARACTERS = r"[^\s\x00-\x1f\x7f?#@\\]"
 _URL = re.compile(f"{_URL_CHARACTERS}*")
@@ -65,9 +65,9 @@ def text(pattern: re.Pattern[str], meaning: str, *, longest: int = 255) -> Reade
     return Reader(read, {"type": "string", "pattern": f"^(?:{pattern.pattern})$", "maxLength": longest})
 
 
-name = text(_NAME, "a DNS label (a-z, 0-9, -)", longest=63)
-model = text(_MODEL, "a model name without spaces or *")
-version = text(_VERSION, "a word of A-Z a-z 0-9 . _ -", longest=64)
+name = text(NAME, "a DNS label (a-z, 0-9, -)", longest=63)
+model = text(MODEL, "a model name without spaces or *")
+version = text(VERSION, "a word of A-Z a-z 0-9 . _ -", longest=64)
 words = text(_PRINTABLE, "text without control characters", longest=300)
 host_id = text(
     re.compile(r"[^\x00-\x20\x7f]{1,200}"), "the host's id, 1 to 200 characters without spaces", longest=200

@@ -9,21 +9,31 @@ from msgspec import Meta, Struct
 
 from reconciler.gateway.contract import RevisionInfo
 from reconciler.gateway.tokens import MAX_LIFETIME_S, MAX_REQUESTS
+from reconciler.routing import fields
 
 MAX_LIMIT = 1000
 MAX_REVISION = 2**31 - 1
+WHOLE = r"\Z"
+"""Where a text ends, in Python; JSON Schema says `$`."""
+_IN_HEADERS = r"[\x21-\x7e]+"
 
-Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
-Version = Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
-Model = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f*]{1,255}$")]
-Namespace = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")]
-Word = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=128)]
+
+def _text(pattern: str, **bounds: int) -> Meta:
+    """Return the rule of a text that matches wholly: `$` would let a final newline through here."""
+    return Meta(pattern=f"^(?:{pattern}){WHOLE}", **bounds)
+
+
+Name = Annotated[str, _text(fields.NAME.pattern, max_length=63)]
+Version = Annotated[str, _text(fields.VERSION.pattern)]
+Model = Annotated[str, _text(fields.MODEL.pattern)]
+Namespace = Annotated[str, _text("[A-Za-z0-9._:-]{1,128}")]
+Word = Annotated[str, _text(r"[^\x00-\x1f\x7f]*", max_length=128)]
 Revision = Annotated[int, Meta(ge=1, le=MAX_REVISION)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 Moment = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
-Secret = Annotated[str, Meta(min_length=1, max_length=8192, pattern=r"^[\x21-\x7e]+$")]
+Secret = Annotated[str, _text(_IN_HEADERS, min_length=1, max_length=8192)]
 """A key as it travels in a header: printable ASCII without spaces."""
-ConsumerSecret = Annotated[str, Meta(min_length=16, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
+ConsumerSecret = Annotated[str, _text(_IN_HEADERS, min_length=16, max_length=1024)]
 """Long enough that it is not found by trying."""
 Document = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Configuration"})]
 Fault = Literal["refused", "timeout", "429", "500", "502", "503", "401"]
@@ -41,7 +51,7 @@ class StageRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     base: Revision
     configuration: Document
-    comment: Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] = ""
+    comment: Annotated[str, _text(r"[^\x00-\x08\x0b-\x1f\x7f]*", max_length=2000)] = ""
 
 
 class RevisionWithConfiguration(Struct, frozen=True, omit_defaults=True):

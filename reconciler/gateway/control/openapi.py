@@ -17,7 +17,7 @@ import yaml
 from reconciler import __version__
 from reconciler.gateway.control.app import OPERATIONS, PREFIX
 from reconciler.gateway.control.calls import FENCE_HEADER, Operation
-from reconciler.gateway.control.models import PATH_TYPES, Nothing
+from reconciler.gateway.control.models import PATH_TYPES, WHOLE, Nothing
 from reconciler.gateway.control.problems import MEDIA_TYPE, Problem
 from reconciler.routing.config import Configuration, field_schemas
 
@@ -87,8 +87,19 @@ class Schemas:
         (schema,), components = msgspec.json.schema_components(
             [type_], ref_template="#/components/schemas/{name}"
         )
-        self.components |= {name: _plain(found) for name, found in components.items()}
-        return dict(schema)
+        self.components |= {name: _plain(_in_json_schema(found)) for name, found in components.items()}
+        return dict(_in_json_schema(schema))
+
+
+def _in_json_schema(schema: Any) -> Any:
+    """Write patterns as JSON Schema has them."""
+    if isinstance(schema, list):
+        return [_in_json_schema(item) for item in schema]
+    if isinstance(schema, str):
+        return f"{schema.removesuffix(WHOLE)}$" if schema.endswith(WHOLE) else schema
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _in_json_schema(value) for key, value in schema.items()}
 
 
 def _plain(schema: Json) -> Json:
