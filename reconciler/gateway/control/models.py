@@ -18,9 +18,9 @@ WHOLE = r"\Z"
 _IN_HEADERS = r"[\x21-\x7e]+"
 
 
-def _text(pattern: str, **bounds: int) -> Meta:
+def _text(pattern: str, *, min_length: int | None = None, max_length: int | None = None) -> Meta:
     """Return the rule of a text that matches wholly: `$` would let a final newline through here."""
-    return Meta(pattern=f"^(?:{pattern}){WHOLE}", **bounds)
+    return Meta(pattern=f"^(?:{pattern}){WHOLE}", min_length=min_length, max_length=max_length)
 
 
 Name = Annotated[str, _text(fields.NAME.pattern, max_length=63)]
