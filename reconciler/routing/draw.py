@@ -3,8 +3,15 @@
 Each node draws -ln(u)/weight, u from a mix of the request's seed and the node's own salt; the smallest wins. Among up
 to `FLAT` routes it is plain weighted rendezvous hashing: a route that goes, comes or changes its weight moves only
 requests that it had or gets. A wider tier is cut into `_FAN` parts by a hash of the route names, again and again: the
-shares are the same, a draw costs a few nodes per level instead of one per route, and a changed route moves at most
-about as many requests per level as it has itself.
+shares are the same and a draw costs a few nodes per level instead of one per route.
+
+What a wide tier gives up: a route that is taken out of the configuration moves others' requests too, at most as many
+per level as it had itself, because its part of each level becomes lighter; where the number of routes makes the tree a
+level higher or lower (`FLAT` times a power of `_FAN`) everything is drawn anew. To move nobody else, a route's score
+must depend on that route alone; and the least of n such scores is found without looking at all of them only when they
+have a structure (rings, probes), whose shares are no longer those that the weights say. Here the weights are kept.
+It concerns sessions without a binding only, and the configuration only: a route that is merely unavailable stays in
+the tree, and a draw that falls on it is repeated (`again`), so that nobody else moves in a tier of any width.
 
 Sources: Schindler & Schomaker, "Weighted distributed hash tables", SPAA 2005 (the logarithmic method); Wang &
 Ravishankar, "Hashing on broadcast channels" / skeleton-based rendezvous hashing (the tree).
@@ -43,25 +50,29 @@ def leaf(name: str, weight: int) -> Node:
 
 
 def plant(routes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return the nodes to draw from: the routes' own, or parts of the tier where they are many."""
-    return tuple(routes) if len(routes) <= FLAT else _cut(tuple(routes), 0)
+    """Return the nodes to draw from: the routes' own, or parts of the tier where they are many.
+
+    The number of levels depends on the number of routes only, so that no part changes its form for another's sake.
+    """
+    levels, reach = 0, FLAT
+    while reach < len(routes) and levels < _DEEPEST:
+        levels, reach = levels + 1, reach * _FAN
+    return _cut(tuple(routes), levels, 0)
 
 
-def _cut(routes: tuple[Node, ...], depth: int) -> tuple[Node, ...]:
-    if len(routes) <= _FAN or depth == _DEEPEST:
+def _cut(routes: tuple[Node, ...], levels: int, depth: int) -> tuple[Node, ...]:
+    if not levels:
         return routes
     parts: dict[int, list[Node]] = {}
     for node in routes:
         salt = node[0]
         parts.setdefault(salt >> depth * _FAN_BITS & _FAN - 1, []).append(node)
-    return tuple(_part(parts[slot], slot, depth) for slot in sorted(parts))
+    return tuple(_part(tuple(parts[slot]), slot, levels - 1, depth) for slot in sorted(parts))
 
 
-def _part(routes: list[Node], slot: int, depth: int) -> Node:
-    if len(routes) == 1:
-        return routes[0]
+def _part(routes: tuple[Node, ...], slot: int, levels: int, depth: int) -> Node:
     weight = sum(-1 / scale for _salt, scale, _name, _parts in routes)
-    return _hash(b"%d/%d" % (depth, slot)), -1.0 / weight, "", _cut(tuple(routes), depth + 1)
+    return _hash(b"%d/%d" % (depth, slot)), -1.0 / weight, "", _cut(routes, levels, depth + 1)
 
 
 def leaves(nodes: Iterable[Node]) -> Iterator[Node]:
