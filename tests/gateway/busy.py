@@ -24,6 +24,7 @@ class BusyHost:
 
     def __init__(self, *keys: str) -> None:
         self.keys = set(keys)
+        self.asked = 0
         host = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,6 +32,7 @@ class BusyHost:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
+                host.asked += 1
                 known = self.headers.get("Authorization", "").removeprefix("Bearer ") in host.keys
                 message = {"role": "assistant", "content": "yes"}
                 choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
