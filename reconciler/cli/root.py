@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -73,14 +77,33 @@ def cli(context: click.Context, *, debug: bool) -> None:
     context.obj = debug
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into KeyboardInterrupt, from the first import on, in `command &` too.
+
+    A command that is at work on something has handlers of its own, which end it in order.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main() -> None:
     """Run the command line and exit with the documented code."""
     debug = "--debug" in sys.argv[1:2]
     outlive_readers()
     try:
-        code = cli.main(standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with interruptible():
+            code = cli.main(standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.world import RECONCILE, ROOT
+from tests.journey.world import RECONCILE, ROOT, eventually
 from tests.support.command import run_here
 
 HEAVY = ("sqlalchemy", "uvicorn", "starlette", "apscheduler", "reconciler.engine", "reconciler.gateway")
@@ -80,3 +81,27 @@ def test_output_that_cannot_be_written_is_an_error_in_one_line(line: str) -> Non
     assert done.stdout.splitlines()[-1] == "1"
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_work_begins_is_an_interruption_too(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Here while it waits for its input; started as a shell starts `command &`, with SIGINT ignored."""
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *RECONCILE, "validate", "-"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually("handlers", lambda: catches(process.pid, number))
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert process.stderr.read().split() == ["interrupted"]
+
+    assert process.returncode == 130
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """True when a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(mask, 16) >> (number - 1) & 1) and "python" in Path(f"/proc/{pid}/cmdline").read_text()
