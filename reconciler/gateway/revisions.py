@@ -84,7 +84,11 @@ class Revisions:
             yield
         finally:
             self._prepared.pop(prepared.digest, None)
-            self._discarded.append(prepared.configuration)
+            self.discard(prepared)
+
+    def discard(self, prepared: Prepared) -> None:
+        """Have what was parsed and may serve nobody freed in slices, soon, instead of at once by whoever parsed it."""
+        self._discarded.append(prepared.configuration)
 
     async def refresh(self) -> None:
         """Load what is new and swap it in. Raises StorageUnavailable; what is served stays then as it is."""

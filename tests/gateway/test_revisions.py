@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.gateway.contract import LoadedRevision, StorageUnavailable
-from reconciler.gateway.documents import prepare
+from reconciler.gateway.documents import Prepared, prepare
 from reconciler.gateway.refusals import Clash
 from reconciler.gateway.revisions import Revisions
 from reconciler.gateway.storage.revisions import RevisionStore
+from reconciler.routing.config import Configuration
 from tests.gateway.world import CONSUMER_KEY, ControlPlane, control_plane, document
 
 
@@ -136,6 +137,24 @@ async def test_what_was_parsed_to_be_staged_is_not_parsed_again_whatever_is_poll
     assert staged.configuration is prepared.configuration
     await revisions.let_go({})
     assert staged.configuration.index.routes["chat-east"].priority == 5
+
+
+async def test_change_that_changes_nothing_is_freed_in_slices_too(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Configuration]] = []
+
+    def remember(document_: object) -> Prepared:
+        prepared = prepare(document_)
+        made.append(weakref.ref(prepared.configuration))
+        return prepared
+
+    monkeypatch.setattr("reconciler.gateway.control.objects.prepare", remember)
+    await plane.ok("PUT", "/logical-groups/chat", document()["logical_groups"][0])
+    (parsed,) = made
+    assert parsed() is not None
+    await plane.context.revisions.let_go({})
+    assert parsed() is None
 
 
 async def test_what_was_refused_is_freed_in_slices_too(plane: ControlPlane) -> None:

@@ -119,6 +119,7 @@ async def _change(
     base = onto.info.revision if onto.info.state == "active" else onto.info.base
     assert base is not None  # a staged revision always has one
     if prepared.digest == onto.info.digest:
+        context.revisions.discard(prepared)
         await context.run(context.storage.check_fence, call.fence)
         return staged(onto.info, 200)
     return staged(
