@@ -299,7 +299,7 @@ class FastRequest:
         """Judge the head of the answer. False: the route has failed, and another one is asked."""
         if not connection.head_done:
             assert connection.failure is not None
-            self._failed(failures.of_wire(connection.failure.kind))
+            self._failed(failures.of_wire(connection.failure))
             return False
         connection.deadline = None
         headers = crossing.first_values(connection.headers)
@@ -322,7 +322,7 @@ class FastRequest:
         arrived = connection.arrived()
         if not connection.complete:
             if connection.failure is not None:
-                self._failed(failures.of_wire(connection.failure.kind))
+                self._failed(failures.of_wire(connection.failure))
                 return
             self._parts.append(arrived)
             self._size += len(arrived)
@@ -381,7 +381,7 @@ class FastRequest:
         if not self._told:
             if not arrived and not connection.complete:
                 if connection.failure is not None:
-                    self._failed(failures.of_wire(connection.failure.kind))
+                    self._failed(failures.of_wire(connection.failure))
                 else:
                     connection.wait_for_more(self._plane.settings.idle_timeout_s)
                 return
@@ -408,7 +408,7 @@ class FastRequest:
             self._finish(connection.status, whole=True)
         elif connection.failure is not None:
             self._client.write(_chunk(ripe))
-            self._break_off(failures.of_wire(connection.failure.kind))
+            self._break_off(failures.of_wire(connection.failure))
         else:
             if ripe:
                 self._client.write(_chunk(ripe))

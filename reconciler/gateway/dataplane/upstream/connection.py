@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         """Serves one answer after another; a connection whose answer did not end well is not used again."""
         self.lost = False
         self.idle_until = 0.0
@@ -63,7 +63,8 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: list[Header] = []
         self.complete = False
-        self.failure: UpstreamFailed | None = None
+        self.failure: str | None = None
+        """How the answer under way failed, a kind of `UpstreamFailed`. No exception: its traceback would hold us."""
         self.head_done = False
         self._until_eof = False
         self._surplus = False
@@ -108,13 +109,13 @@ class Connection(asyncio.Protocol):
             await self._wait()
         self.deadline = None
         if not self.head_done and self.failure is not None:
-            raise self.failure
+            raise UpstreamFailed(self.failure, sent=True)
 
     async def chunk(self, idle_timeout_s: float) -> bytes | None:
         """Return what has arrived of the body, or None at its proper end. Raises UpstreamFailed."""
         while not self._chunks:
             if self.failure is not None:
-                raise self.failure
+                raise UpstreamFailed(self.failure, sent=True)
             if self.complete:
                 return None
             self.wait_for_more(idle_timeout_s)
@@ -160,7 +161,7 @@ class Connection(asyncio.Protocol):
     def fail(self, kind: str) -> None:
         """End the answer under way and drop the connection."""
         if self.failure is None and not self.complete:
-            self.failure = UpstreamFailed(kind, sent=True)
+            self.failure = kind
         self.drop()
         self._told()
 
@@ -190,9 +191,12 @@ class Connection(asyncio.Protocol):
             self._surplus = True
             self.drop()
             return
+        parser = self._parser
+        if parser is None:
+            return
         self._fed += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._surplus = True
             self.fail("malformed")
@@ -218,9 +222,11 @@ class Connection(asyncio.Protocol):
                 self.complete = True
             else:
                 kind = "truncated" if self.head_done else "malformed" if self._fed else "reset"
-                self.failure = UpstreamFailed(kind, sent=True)
+                self.failure = kind
         self._told()
         self._on_lost(self)
+        self._told = _nobody
+        self._parser = None  # it leads back to this connection
 
     # What the parser calls.
 
@@ -233,7 +239,7 @@ class Connection(asyncio.Protocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self._surplus:
+        if self._surplus or self._parser is None:
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
@@ -261,7 +267,7 @@ class Connection(asyncio.Protocol):
             self._body_bytes += len(data)
 
     def on_message_complete(self) -> None:
-        if self.head_done:
+        if self.head_done and self._parser is not None:
             self.complete = True
             self._keeps_alive = self._parser.should_keep_alive()  # forgotten once the callback is over
 

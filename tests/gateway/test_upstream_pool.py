@@ -1,0 +1,44 @@
+"""What only our own pool promises: what is over is gone at once, without the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+from reconciler.gateway.dataplane.upstream.connection import Connection
+from reconciler.gateway.dataplane.upstream.pool import PooledUpstream
+from tests.gateway.raw_host import answering, raw_host
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def _ask(pool: PooledUpstream, origin: str) -> None:
+    response = await pool.send(UpstreamRequest(origin, "/v1/x", [], b"{}"))
+    await response.read(100)
+    await response.aclose()
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("answers", [[], [OK], [OK[:-1]]])
+async def test_a_connection_that_is_over_leaves_nothing_for_the_collector(
+    then: str, answers: list[bytes]
+) -> None:
+    pool = PooledUpstream()
+    async with raw_host(answering(*answers, then=then)) as host:
+        gc.collect()
+        gc.disable()
+        try:
+            if answers == [OK]:
+                await _ask(pool, host.origin)
+            else:
+                with pytest.raises(UpstreamFailed):
+                    await _ask(pool, host.origin)
+            await pool.aclose()
+            await asyncio.sleep(0.05)  # the transport closes in its own time
+            left = [item for item in gc.get_objects() if isinstance(item, Connection | UpstreamFailed)]
+        finally:
+            gc.enable()
+    assert left == []
