@@ -219,8 +219,18 @@ class UpstreamRequest:
     body: bytes = field(repr=False)
     method: str = "POST"
     first_byte_timeout_s: float = 120.0
+    """From when the host can have taken the whole request; see `taking_s`."""
     idle_timeout_s: float = 120.0
     connect_timeout_s: float = 5.0
+
+
+SLOWEST_HOST = 1_000_000
+"""Bytes of a request that a host takes in a second at least: a 20 MB image may take half a minute."""
+
+
+def taking_s(body: bytes) -> float:
+    """Return how long a host may take to take a request, seconds: time-outs for its answer begin after it."""
+    return len(body) / SLOWEST_HOST
 
 
 class UpstreamResponse(Protocol):

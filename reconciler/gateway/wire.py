@@ -23,7 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from reconciler.gateway.dataplane.begun import Begun
-from reconciler.gateway.dataplane.fast_path import FastPath, FastRequest
+from reconciler.gateway.dataplane.fast_path import FastPath
+from reconciler.gateway.dataplane.fast_request import FastRequest
 from reconciler.gateway.dataplane.heads import Framed, Head, framed_head, plain_head
 from reconciler.gateway.dataplane.inbound import CLIENT
 from reconciler.gateway.served_client import ServedClient

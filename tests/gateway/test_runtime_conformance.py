@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from reconciler.gateway.runtime.backend import BindingKey, HealthKey, RouteHealth, RuntimeBackend
+from reconciler.gateway.runtime.backend import BindingKey, HealthKey, RouteHealth, RuntimeBackend, Sight
 from reconciler.gateway.runtime.memory import MemoryBackend
 from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.routing.config import Route
@@ -60,6 +61,28 @@ async def test_a_session_is_unbound_until_it_is_bound(backend: RuntimeBackend) -
     sight = await backend.look(None, SESSION, 60)
     assert (sight.bound, sight.expired) == ("best", None)
     assert sight.sticky(*SESSION) == "best"
+
+
+async def by_call(backend: RuntimeBackend, key: BindingKey = SESSION) -> Sight:
+    seen: asyncio.Future[Sight] = asyncio.get_running_loop().create_future()
+    backend.look_then(key, 60, seen.set_result)
+    return await seen
+
+
+async def test_a_look_by_call_is_a_look(backend: RuntimeBackend, clock: Clock) -> None:
+    assert (await by_call(backend)).bound is None
+    await bind(backend, "best")
+
+    for _ in range(3):
+        clock.advance(59)
+        assert (await by_call(backend)).bound == "best", "each look lets it live on"
+    assert (await by_call(backend, OTHER)).bound is None
+    clock.advance(60)
+    assert (await by_call(backend)).expired == "best"
+    assert (await by_call(backend)).expired is None
+
+    await fail(backend, 3)
+    assert (await by_call(backend)).unavailable(ROUTE) == "cooling"
 
 
 async def test_bindings_differ_by_managed_key(backend: RuntimeBackend) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from reconciler.gateway.runtime.backend import BindingKey, HealthKey
+from reconciler.gateway.runtime.backend import BindingKey, HealthKey, Sight
 from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.routing.config import Route
 from reconciler.routing.cooldown import CooldownRule
@@ -51,6 +51,28 @@ async def test_replicas_share_bindings_at_once(redis_url: str) -> None:
         await one.bind(None, SESSION, "best", 60, instead_of=None)
 
         assert (await two.look(None, SESSION, 60)).bound == "best"
+
+
+async def by_call(backend: RedisBackend) -> Sight:
+    seen: asyncio.Future[Sight] = asyncio.get_running_loop().create_future()
+    backend.look_then(SESSION, 60, seen.set_result)
+    return await seen
+
+
+async def test_a_look_by_call_teaches_redis_a_script_that_it_forgot(redis_url: str) -> None:
+    async with replicas(redis_url, Clock(), count=1) as (one,):
+        await one.bind(None, SESSION, "best", 60, instead_of=None)
+        redis.Redis.from_url(redis_url).script_flush()
+
+        assert (await by_call(one)).bound == "best"
+
+
+async def test_a_look_by_call_is_answered_from_memory_when_redis_is_gone(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url, Clock(), count=1) as (one,):
+        redis_server.stop()
+        await one.bind(None, SESSION, "best", 60, instead_of=None)
+
+        assert (await by_call(one)).bound == "best"
 
 
 async def test_replicas_share_cooldowns(redis_url: str) -> None:

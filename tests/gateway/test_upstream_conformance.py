@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
-from reconciler.gateway.contract import UpstreamClient, UpstreamFailed, UpstreamRequest
+from reconciler.gateway.contract import SLOWEST_HOST, UpstreamClient, UpstreamFailed, UpstreamRequest
 from reconciler.gateway.dataplane.upstream import UPSTREAMS, create_upstream
 from tests.gateway.raw_host import Visit, answering, raw_host
 
@@ -407,3 +408,34 @@ async def test_many_requests_at_once_each_get_their_own_answer(client: UpstreamC
         bodies = [b"request-%d" % number for number in range(100)]
         answers = await asyncio.gather(*[fetch(client, post(host.origin, body=body)) for body in bodies])
     assert [answer for _, answer in answers] == bodies
+
+
+async def test_the_time_in_which_a_host_takes_a_large_request_is_not_held_against_it(
+    client: UpstreamClient,
+) -> None:
+    body = b"x" * SLOWEST_HOST
+
+    async def takes_its_time(visit: Visit) -> None:
+        transport = cast(asyncio.Transport, visit.writer.transport)
+        transport.pause_reading()
+        await asyncio.sleep(0.5)
+        transport.resume_reading()
+        await visit.request()
+        await visit.say(OK)
+        await asyncio.Event().wait()
+
+    async with raw_host(takes_its_time) as host:
+        assert await fetch(client, post(host.origin, body=body, first_byte_timeout_s=0.2)) == (200, b"{}")
+        failed = await failure(client, post(host.origin, body=b"{}", first_byte_timeout_s=0.2))
+
+    assert failed.kind == "first-byte-timeout"
+
+
+async def test_a_host_that_never_takes_a_large_request_is_late_in_the_end(client: UpstreamClient) -> None:
+    async def deaf(visit: Visit) -> None:
+        await asyncio.Event().wait()
+
+    async with raw_host(deaf) as host:
+        failed = await failure(client, post(host.origin, body=b"x" * SLOWEST_HOST, first_byte_timeout_s=0.1))
+
+    assert failed.kind == "first-byte-timeout"

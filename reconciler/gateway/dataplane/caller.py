@@ -23,16 +23,23 @@ class Caller(NamedTuple):
         return self.grant.namespace if self.grant is not None else None
 
 
+class _Denied(Problem):
+    """The token does not count, whoever presents it."""
+
+
 async def identify(headers: FirstValues, revisions: RevisionSource, tokens: ProbeTokens) -> Caller:
     """Return who calls. Raises Problem: 401 for a key, 403 for a token that does not count, 409 and 503.
 
-    A probe token wins over a key that comes along with it.
+    A probe token wins over a key that comes along with it; one that does not count does nothing beside a key.
     """
-    token = find(headers, PROBE)
+    token, presented = find(headers, PROBE), presented_key(headers)
     if token is not None:
-        return await _probe(token, revisions, tokens)
+        try:
+            return await _probe(token, revisions, tokens)
+        except _Denied:
+            if presented is None:
+                raise
     active = _active(revisions)
-    presented = presented_key(headers)
     if presented is None:
         raise Problem(
             401, "missing_api_key", "No API key: send it as `Authorization: Bearer KEY` or `x-api-key`"
@@ -83,7 +90,7 @@ async def _probe(token: str, revisions: RevisionSource, tokens: ProbeTokens) -> 
             raise Problem(
                 503, "storage_unavailable", "Probe tokens cannot be checked now", retry_after_s=1
             ) from denied
-        raise Problem(403, "probe_denied", f"The probe token does not count: {denied.reason}") from denied
+        raise _Denied(403, "probe_denied", f"The probe token does not count: {denied.reason}") from denied
     revision = _active(revisions) if grant.revision is None else revisions.staged(grant.revision)
     if revision is None:
         missing = f"Revision {grant.revision} is not loaded here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.gateway.contract import DecisionRow, ProbeGrant
@@ -41,10 +42,9 @@ class Stickiness:
         """Read the binding; the first look of a request lets it live on from now."""
         return self._saw(await self._backend.look(self._namespace, self._key, self._ttl_s if slide else None))
 
-    def look_now(self) -> Sight | None:
-        """Do what the first look does; None: it must be awaited."""
-        alone = self._backend.alone
-        return None if alone is None else self._saw(alone.look_now(self._namespace, self._key, self._ttl_s))
+    def look_then(self, then: Callable[[Sight], None]) -> None:
+        """Do what the first look does, and call `then` with what was seen, at once or later."""
+        self._backend.look_then(self._key, self._ttl_s, lambda sight: then(self._saw(sight)))
 
     def _saw(self, sight: Sight) -> Sight:
         if sight.expired is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -72,8 +72,6 @@ class Sight(Protocol):
 class AtOnce(Protocol):
     """The steps of `RuntimeBackend` that every request takes, without waiting. They do what their namesakes do."""
 
-    def look_now(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> Sight: ...
-
     def bind_now(
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
     ) -> str: ...
@@ -107,6 +105,9 @@ class RuntimeBackend(Protocol):
 
         A live binding of `key` slides to `ttl_s` from now; with None it stays as it is.
         """
+
+    def look_then(self, key: BindingKey, ttl_s: float, then: Callable[[Sight], None]) -> None:
+        """Do what `look` does for real traffic, and call `then` with what was seen, at once or later."""
 
     async def bind(
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None

@@ -101,10 +101,12 @@ class MemoryBackend:
         return MemorySight(self._real.health, self._clock())
 
     async def look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
-        return self.look_now(namespace, key, ttl_s)
+        return self._look(namespace, key, ttl_s)
 
-    def look_now(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
-        """Do what `look` does."""
+    def look_then(self, key: BindingKey, ttl_s: float, then: Callable[[MemorySight], None]) -> None:
+        then(self._look(None, key, ttl_s))
+
+    def _look(self, namespace: str | None, key: BindingKey | None, ttl_s: float | None) -> MemorySight:
         now = self._clock()
         space = self._existing(namespace)
         if key is None:

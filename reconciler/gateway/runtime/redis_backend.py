@@ -89,6 +89,7 @@ class RedisBackend:
         """Managed key -> requests that this process counted as concurrent, whatever Redis knows of them."""
         self._local = self._new_local()
         self._admissions = 0
+        self._looking: set[asyncio.Task[MemorySight]] = set()
         self._polling: asyncio.Task[None] | None = None
 
     @classmethod
@@ -140,19 +141,30 @@ class RedisBackend:
         health = self._mirror if namespace is None else await self._health_of(names)
         if key is None:
             return MemorySight(health, now)
-        field = _SEPARATOR.join(key)
-        until, ms = ("", "") if ttl_s is None else (_text(now + ttl_s), _expiry_ms(ttl_s))
-        found = await self._link.run(
-            scripts.LOOK, [names.binding + field, names.index], _text(now), until, ms, field
-        )
-        word = found[0].decode()
-        route = found[1].decode() if word != "none" else None
-        return MemorySight(
-            health,
-            now,
-            bound=route if word == "bound" else None,
-            expired=route if word == "expired" else None,
-        )
+        return _seen(await self._link.run(scripts.LOOK, *_question(names, key, now, ttl_s)), health, now)
+
+    def look_then(self, key: BindingKey, ttl_s: float, then: Callable[[MemorySight], None]) -> None:
+        now = self._clock()
+        keys, *arguments = _question(self._real, key, now, ttl_s)
+        asked = self._link.start(scripts.LOOK, keys, *arguments)
+
+        def told(answer: asyncio.Future[Any]) -> None:
+            if answer.cancelled() or answer.exception() is not None:
+                self._look_slowly(key, ttl_s, then)
+            else:
+                then(_seen(answer.result(), self._mirror, now))
+
+        if asked is None:
+            self._look_slowly(key, ttl_s, then)
+        else:
+            asked.add_done_callback(told)
+
+    def _look_slowly(self, key: BindingKey, ttl_s: float, then: Callable[[MemorySight], None]) -> None:
+        """Look as `look` does, which knows what to do when Redis is gone or has forgotten the script."""
+        task = asyncio.get_running_loop().create_task(self.look(None, key, ttl_s))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+        task.add_done_callback(lambda done: None if done.cancelled() else then(done.result()))
 
     async def bind(
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, *, instead_of: str | None
@@ -470,3 +482,24 @@ def _encoded(health: Health) -> bytes:
 
 def _decoded(value: bytes) -> Health:
     return msgspec.json.decode(value, type=Health) if value else FRESH
+
+
+def _question(
+    names: _Names, key: BindingKey, now: float, ttl_s: float | None
+) -> tuple[list[str], str, str, str | int, str]:
+    """Return keys and arguments of the script that reads a binding, and slides it when `ttl_s` is given."""
+    field = _SEPARATOR.join(key)
+    until, ms = ("", "") if ttl_s is None else (_text(now + ttl_s), _expiry_ms(ttl_s))
+    return [names.binding + field, names.index], _text(now), until, ms, field
+
+
+def _seen(found: list[bytes], health: dict[HealthKey, Health], now: float) -> MemorySight:
+    """Return what that script told."""
+    word = found[0]
+    route = None if word == b"none" else found[1].decode()
+    return MemorySight(
+        health,
+        now,
+        bound=route if word == b"bound" else None,
+        expired=route if word == b"expired" else None,
+    )

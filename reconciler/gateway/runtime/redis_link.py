@@ -155,6 +155,15 @@ class RedisLink:
             raise RedisGone("no connection")
         return await self._wire.ask(*command)
 
+    def start(self, script: Script, keys: list[str], *arguments: Argument) -> asyncio.Future[Any] | None:
+        """Return the future answer of a script; None while there is no connection. It fails as `ask` does.
+
+        For the one question that most requests ask: a coroutine for each would cost as much as the question itself.
+        """
+        if not self.up or self._wire is None:
+            return None
+        return self._wire.ask("EVALSHA", script.digest, len(keys), *keys, *arguments)
+
     async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         """Return what a script answers; Redis learns the script when it does not know it."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from reconciler.gateway.dataplane.fast_path import FastPath
 from reconciler.gateway.dataplane.settings import DataPlaneSettings
 from reconciler.gateway.dataplane.upstream.pool import PooledUpstream
 from reconciler.gateway.listening import Listen
+from reconciler.gateway.runtime.backend import RuntimeBackend
 from reconciler.gateway.runtime.memory import MemoryBackend
 from reconciler.gateway.runtime.plane import Runtime
+from reconciler.gateway.runtime.redis_backend import RedisBackend
 from reconciler.gateway.server import config_of
 from reconciler.gateway.wire import BoundedHttp
 from tests.gateway.dataplane.stage import CHAT, KEY, Clock, Log, Revisions, Tokens, document, loaded
@@ -172,7 +175,7 @@ class Served:
     east: Host
     west: Host
     gateway: Gateway
-    backend: MemoryBackend
+    backend: RuntimeBackend
     log: Log
     clock: Clock
     state: ServerState
@@ -199,7 +202,11 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(
-    configuration: Mapping[str, Any] | None = None, *, fast: bool = True, **settings: Any
+    configuration: Mapping[str, Any] | None = None,
+    *,
+    fast: bool = True,
+    redis_url: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Served]:
     """Serve logical group `chat` of `stage.document` through two hosts; `configuration` replaces parts of it."""
     east, west = Host(), Host()
@@ -213,7 +220,8 @@ async def served(
         whole = document(**{"shadow_hosts": hosts, **(configuration or {})})
         clock, log, pool = Clock(), Log(), PooledUpstream()
         stack.push_async_callback(pool.aclose)
-        backend = MemoryBackend(clock=clock, jitter=lambda: 0.0)
+        backend = await _backend(clock, redis_url)
+        stack.push_async_callback(backend.aclose)
         plane = create_data_plane(
             revisions=Revisions(loaded(whole)),
             runtime=Runtime(backend),
@@ -240,6 +248,14 @@ async def served(
         for connection in list(state.connections):
             connection.transport.abort()
         await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+async def _backend(clock: Clock, redis_url: str | None) -> RuntimeBackend:
+    if redis_url is None:
+        return MemoryBackend(clock=clock, jitter=lambda: 0.0)
+    return await RedisBackend.open(
+        redis_url, clock=clock, jitter=lambda: 0.0, timeout_s=5.0, prefix=secrets.token_hex(4)
+    )
 
 
 def _gateway(plane: Any, fast_path: FastPath | None, general: list[str]) -> Gateway:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from reconciler.gateway.contract import DecisionRow
-from reconciler.gateway.dataplane.fast_path import FastRequest
+from reconciler.gateway.dataplane.fast_request import FastRequest
 from reconciler.gateway.dataplane.inbound import Inbound
 from reconciler.gateway.dataplane.outbound import Outbound
 from reconciler.gateway.dataplane.rows import Trail
@@ -190,8 +190,8 @@ class Outcome:
     general: list[str] = field(default_factory=list, compare=False)
 
 
-async def _outcome(case: Case, *, fast: bool) -> Outcome:
-    async with served(case.configuration, fast=fast, **case.settings) as gateway:
+async def _outcome(case: Case, *, fast: bool, redis_url: str | None = None) -> Outcome:
+    async with served(case.configuration, fast=fast, redis_url=redis_url, **case.settings) as gateway:
         gateway.east.steps, gateway.west.steps = list(case.east), list(case.west)
         client, answers = await gateway.connect(), []
         for number, asked in enumerate(case.requests):
@@ -242,6 +242,20 @@ async def test_both_paths_do_the_same(name: str) -> None:
     case = CASES[name]
 
     fast, general = await _outcome(case, fast=True), await _outcome(case, fast=False)
+
+    assert fast == general
+    assert bool(fast.general) is not case.fast, "which path served the last request"
+
+
+SHARED = [name for name in CASES if "session" in name or name in ("a document", "a failing host")]
+
+
+@pytest.mark.parametrize("name", SHARED)
+async def test_both_paths_do_the_same_when_redis_keeps_what_they_know(name: str, redis_url: str) -> None:
+    case = CASES[name]
+
+    fast = await _outcome(case, fast=True, redis_url=redis_url)
+    general = await _outcome(case, fast=False, redis_url=redis_url)
 
     assert fast == general
     assert bool(fast.general) is not case.fast, "which path served the last request"
@@ -412,7 +426,7 @@ async def test_a_fault_of_ours_is_answered_and_written_down(monkeypatch: pytest.
         def broken(*_: object) -> None:
             raise RuntimeError("a fault of ours")
 
-        monkeypatch.setattr("reconciler.gateway.dataplane.fast_path.judge", broken)
+        monkeypatch.setattr("reconciler.gateway.dataplane.fast_request.judge", broken)
         got = await client.ask(request())
         monkeypatch.undo()
 

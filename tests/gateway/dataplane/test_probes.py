@@ -25,11 +25,31 @@ async def test_a_probe_needs_no_key_and_has_the_entitlements_of_the_named_one() 
 async def test_an_unknown_token_is_refused_and_nothing_is_sent() -> None:
     stage = Stage()
 
-    reply = await stage.chat(headers={"x-reconcile-probe": "canary-forged"})
+    reply = await stage.chat(key=None, headers={"x-reconcile-probe": "canary-forged"})
 
     assert reply.status == 403
     assert stage.upstream.requests == []
     assert "canary-forged" not in reply.body.decode()
+
+
+async def test_an_unknown_token_beside_a_key_does_nothing() -> None:
+    stage = Stage()
+
+    reply = await stage.chat(headers={"x-reconcile-probe": "canary-forged"})
+
+    assert reply.status == 200
+    assert (stage.row.managed_key, stage.row.probe, stage.row.namespace) == ("team", None, None)
+    (sent,) = stage.upstream.requests
+    assert b"x-reconcile-probe" not in dict(sent.headers)
+
+
+async def test_an_unknown_token_beside_an_unknown_key_is_refused() -> None:
+    stage = Stage()
+
+    reply = await stage.chat(key="sk-nobody", headers={"x-reconcile-probe": "canary-forged"})
+
+    assert reply.status == 401
+    assert stage.upstream.requests == []
 
 
 @pytest.mark.parametrize(

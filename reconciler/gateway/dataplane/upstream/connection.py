@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 import httptools
 
-from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest, taking_s
 
 HEADER_CAP = 64 * 1024
 """Longest head, 1xx answers before it included; also what framing may cost beside a body."""
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(head)
             self._transport.write(body)
-        self.deadline = self._loop.time() + first_byte_timeout_s
+        self.deadline = self._loop.time() + first_byte_timeout_s + taking_s(body)
         self.deadline_kind = "first-byte-timeout"
 
     def leave_alone(self) -> None:

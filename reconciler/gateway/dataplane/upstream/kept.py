@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
-from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
+from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest, taking_s
 from reconciler.gateway.endpoints import AddressPolicy
 
 HEADER_CAP = 64 * 1024
@@ -64,7 +64,8 @@ class AiohttpUpstream:
             raise UpstreamFailed("refused", sent=False)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout_s)
         with _translated():
-            async with asyncio.timeout(request.first_byte_timeout_s + request.connect_timeout_s):
+            within_s = request.connect_timeout_s + taking_s(request.body) + request.first_byte_timeout_s
+            async with asyncio.timeout(within_s):
                 response = await self._opened().request(
                     request.method,
                     url,
