@@ -6,8 +6,8 @@ would keep. Source: mallopt(3), malloc_trim(3).
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import functools
 import gc
 import time
 from typing import Any
@@ -17,16 +17,25 @@ _ARENAS = 2
 """Threads share this many heaps; each of its own would keep its own leftovers."""
 
 
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library; None where it is another one. Kept, because each loading makes classes, in a circle."""
+    try:
+        return ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+
+
 def share_heaps() -> None:
     """Keep the number of heaps small; call it before threads start. Does nothing where libc is not glibc."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, _ARENAS)
+    if (glibc := _glibc()) is not None:
+        glibc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def give_back() -> None:
     """Return freed memory to the system. Takes about a millisecond, without the interpreter's lock."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    if (glibc := _glibc()) is not None:
+        glibc.malloc_trim(0)
 
 
 _FREED_AT_ONCE = 256
