@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -75,6 +76,8 @@ def cli(context: click.Context, *, debug: bool) -> None:
       reconcile get
     """
     context.obj = debug
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        context.color = False
 
 
 @contextmanager

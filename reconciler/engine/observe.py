@@ -99,7 +99,8 @@ async def _observe_host(
         workspace.overdue[host] = why
     except RemoteError as error:
         why = error.message
-    workspace.progress.warn(f"ShadowHost/{host} is unknown: {why}")
+    where = f"ShadowHost/{host}"
+    workspace.progress.warn(f"{where} is unknown: {why.removeprefix(f'{where}: ')}")
     return PlaneObservation(plane=plane, unknown=why)
 
 

@@ -16,7 +16,7 @@ REDACTED = "[redacted]"
 _SECRET_SHAPES = re.compile(
     r"\b(?:admin|sk|rk|pk)-[A-Za-z0-9_-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)*"
-    r"|(?<=Bearer )\S+",
+    r"|(?<=Bearer )(?!tokens?\b)\S+",
     re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")

@@ -155,6 +155,15 @@ def test_exported_evidence_is_the_same_bytes_wherever_it_goes(left: Left) -> Non
     left.run("verify", str(left.folder / "all.jsonl"))
 
 
+@pytest.mark.parametrize("no_color, coloured", [("", True), ("1", False)])
+def test_no_color_is_honoured_on_a_terminal(left: Left, no_color: str, *, coloured: bool) -> None:
+    command = ["evidence", "verify", str(left.files[0]), "--state", left.url]
+
+    done = CliRunner().invoke(cli, command, color=True, env={"NO_COLOR": no_color})
+
+    assert done.output.startswith("\x1b[32mgood" if coloured else "good")
+
+
 def test_good_evidence_verifies_offline_with_a_public_key_and_the_manifests(
     left: Left, tmp_path: Path
 ) -> None:

@@ -16,6 +16,11 @@ def test_what_looks_like_a_credential_is_taken_out_unknown() -> None:
     assert Scrubber().clean(text) == "Bearer [redacted] and [redacted], [redacted], [redacted]"
 
 
+def test_the_words_bearer_token_are_no_credential() -> None:
+    assert Scrubber().clean("a valid bearer token is needed") == "a valid bearer token is needed"
+    assert Scrubber().clean("Bearer tokenish-value") == "Bearer [redacted]"
+
+
 def test_a_longer_secret_goes_before_one_that_is_part_of_it() -> None:
     scrubber = Scrubber()
     scrubber.learn("canary", "canary-long")
