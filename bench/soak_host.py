@@ -16,12 +16,11 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
 from bench.soak_plan import GROUPS, HOSTS, Facts, key_value, steady_host
-from bench.still_host import whole_request
+from bench.still_host import Host, say, url_of
 
 AT_ANY_TIME, IN_HARD_TIMES = 0.005, 0.5
 CALM_S, HARD_S = (6.0, 15.0), (1.0, 4.0)
@@ -64,25 +63,15 @@ class Weather:
             self.hard.discard((group, host))
 
 
-class Host(asyncio.Protocol):
+class SoakHost(Host):
     """One connection to one host."""
 
     def __init__(self, name: str, weather: Weather) -> None:
+        super().__init__()
         self._name = name
         self._weather = weather
-        self._transport: Any = None
-        self._pending = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._pending += data
-        while (whole := whole_request(self._pending)) is not None:
-            request, self._pending = self._pending[:whole], self._pending[whole:]
-            self._answer(request)
-
-    def _answer(self, request: bytes) -> None:
+    def answer(self, request: bytes) -> None:
         group, host = _KEYS.get(_found(_KEY, request), ("?", "?"))
         facts = Facts(
             self._name,
@@ -92,15 +81,15 @@ class Host(asyncio.Protocol):
         )
         way = self._weather.way(group, host)
         if way is None:
-            self._transport.write(streamed(facts) if _STREAM.search(request) else plain(facts))
+            self.transport.write(streamed(facts) if _STREAM.search(request) else plain(facts))
         elif way == "reset":
-            self._transport.abort()
+            self.transport.abort()
         elif way == "cut":
-            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-le")
-            self._transport.close()
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-le")
+            self.transport.close()
         elif way != "silence":
             again = b"retry-after: 1\r\n" if way == "429" else b""
-            self._transport.write(
+            self.transport.write(
                 b"HTTP/1.1 %s Bad\r\n%scontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
                 % (way.encode(), again)
             )
@@ -159,7 +148,7 @@ async def serve(ready_file: Path, told_file: Path) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: setattr(weather, "on", True))
     servers = {
-        name: await loop.create_server(lambda name=name: Host(name, weather), "127.0.0.1", 0)
+        name: await loop.create_server(lambda name=name: SoakHost(name, weather), "127.0.0.1", 0)
         for name in HOSTS
     }
     changing = [
@@ -168,20 +157,11 @@ async def serve(ready_file: Path, told_file: Path) -> None:
         for host in HOSTS
         if host != steady_host(group)
     ]
-    urls = {
-        name: f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for name, server in servers.items()
-    }
-    _say(ready_file, urls)
+    say(ready_file, json.dumps({name: url_of(server) for name, server in servers.items()}))
     await ended.wait()
     for task in changing:
         task.cancel()
-    _say(told_file, weather.done)
-
-
-def _say(file: Path, what: object) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps(what))
-    draft.rename(file)
+    say(told_file, json.dumps(weather.done))
 
 
 if __name__ == "__main__":

@@ -23,20 +23,24 @@ ANSWER = (
 
 
 class Host(asyncio.Protocol):
-    """One connection: as many answers as whole requests have arrived."""
+    """One connection: as many answers as whole requests have arrived. Other hosts answer otherwise."""
 
     def __init__(self) -> None:
-        self._transport: Any = None
+        self.transport: Any = None
         self._pending = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._pending += data
         while (whole := whole_request(self._pending)) is not None:
-            self._pending = self._pending[whole:]
-            self._transport.write(ANSWER)
+            request, self._pending = self._pending[:whole], self._pending[whole:]
+            self.answer(request)
+
+    def answer(self, request: bytes) -> None:
+        """Answer one whole request."""
+        self.transport.write(ANSWER)
 
 
 def whole_request(data: bytes) -> int | None:
@@ -49,15 +53,24 @@ def whole_request(data: bytes) -> int | None:
     return length if len(data) >= length else None
 
 
+def url_of(server: asyncio.Server) -> str:
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def say(file: Path, text: str) -> None:
+    """Write a file, whole or not at all: whoever waits for it reads all of it."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(text)
+    draft.rename(file)
+
+
 async def serve(ready_file: Path) -> None:
     """Serve until SIGTERM."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     server = await loop.create_server(Host, "127.0.0.1", 0)
-    draft = ready_file.with_suffix(".draft")
-    draft.write_text(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    draft.rename(ready_file)
+    say(ready_file, url_of(server))
     await ended.wait()
     server.close()
 
