@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +50,28 @@ MADE = {
 }
 
 
+@contextlib.asynccontextmanager
+async def broken_off(
+    files: Path, clock: VirtualClock, replaced: str
+) -> AsyncIterator[tuple[World, dict[str, Any], dict[str, Any]]]:
+    """Open a world whose run was killed when it had made the second one; with the first and the second."""
+    found, kill = MADE[replaced]
+    async with opened(files, clock, manifests(replaced=replaced)) as world:
+        (before,) = await found(world)
+        world.net.alter.append(kill)
+        with pytest.raises(Killed):
+            await world.apply()
+        world.net.alter.remove(kill)
+        twin = next(each for each in await found(world) if each["id"] != before["id"])
+        yield world, before, twin
+
+
 @pytest.mark.parametrize("replaced", MADE)
 def test_the_second_one_goes_once_the_manifest_is_back(applied: Path, tmp_path: Path, replaced: str) -> None:
-    found, kill = MADE[replaced]
+    found, _ = MADE[replaced]
 
     async def main(clock: VirtualClock) -> None:
-        async with opened(copied(applied, tmp_path / "world"), clock, manifests(replaced=replaced)) as world:
-            (before,) = await found(world)
-            world.net.alter.append(kill)
-            with pytest.raises(Killed):
-                await world.apply()
-            world.net.alter.remove(kill)
-            twin = next(each for each in await found(world) if each["id"] != before["id"])
+        async with broken_off(copied(applied, tmp_path / "world"), clock, replaced) as (world, before, twin):
             world.manifests = manifests()
 
             report = await world.apply()
@@ -78,17 +90,10 @@ def test_the_second_one_goes_once_the_manifest_is_back(applied: Path, tmp_path: 
 def test_it_is_taken_up_and_not_deleted_while_the_manifest_asks_for_it(
     applied: Path, tmp_path: Path, replaced: str
 ) -> None:
-    found, kill = MADE[replaced]
+    found, _ = MADE[replaced]
 
     async def main(clock: VirtualClock) -> None:
-        async with opened(copied(applied, tmp_path / "world"), clock, manifests(replaced=replaced)) as world:
-            (before,) = await found(world)
-            world.net.alter.append(kill)
-            with pytest.raises(Killed):
-                await world.apply()
-            world.net.alter.remove(kill)
-            twin = next(each for each in await found(world) if each["id"] != before["id"])
-
+        async with broken_off(copied(applied, tmp_path / "world"), clock, replaced) as (world, _, twin):
             report = await world.apply()
 
             assert (report.exit_code, report.left) == (0, {})
@@ -102,16 +107,8 @@ def test_it_is_taken_up_and_not_deleted_while_the_manifest_asks_for_it(
 def test_one_that_a_hand_bound_to_a_group_in_service_is_told_of_and_left_alone(
     applied: Path, tmp_path: Path
 ) -> None:
-    found, kill = MADE["account"]
-
     async def main(clock: VirtualClock) -> None:
-        async with opened(copied(applied, tmp_path / "world"), clock, manifests(replaced="account")) as world:
-            (before,) = await found(world)
-            world.net.alter.append(kill)
-            with pytest.raises(Killed):
-                await world.apply()
-            world.net.alter.remove(kill)
-            twin = next(each for each in await found(world) if each["id"] != before["id"])
+        async with broken_off(copied(applied, tmp_path / "world"), clock, "account") as (world, before, twin):
             serving = {"group_ids": before["group_ids"]}
             await world.admin("east", "PUT", f"/accounts/{twin['id']}", serving)
             world.manifests = manifests()
