@@ -45,6 +45,7 @@ class Drilling:
             sender=workspace.sender,
             clock=workspace.clock,
             budget=self.proofs.budget,
+            installation=workspace.keyring.installation,
             tell=self._tell,
         )
         return await runner.run(wanted)

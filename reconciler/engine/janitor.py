@@ -1,4 +1,6 @@
-"""Removing what an interrupted run left behind: temporary groups and keys, known by their mark; staged revisions."""
+"""Removing what an interrupted run left behind: temporary groups and keys, known by their mark; staged revisions; and
+the runtime namespaces of its probes and drills.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import ObjectKey, ObservedObject, PlaneObservation
 from reconciler.proof.accounts import QUARANTINE
 from reconciler.proof.judge import TEMPORARY
+from reconciler.proof.namespaces import is_ours as is_ours_namespace
 
 
 async def clean_up(workspace: Workspace, work: HostWork, observed: Observed) -> bool:
@@ -19,6 +22,7 @@ async def clean_up(workspace: Workspace, work: HostWork, observed: Observed) -> 
     temporary group; their own bindings stay exactly as they are.
     """
     found = await _drop_staged(workspace, observed)
+    await _drop_namespaces(workspace)
     for host in sorted(workspace.drivers):
         seen = observed.planes.get(f"host/{host}")
         if seen is None or seen.unknown is not None:
@@ -38,6 +42,16 @@ async def _drop_staged(workspace: Workspace, observed: Observed) -> bool:
         await workspace.plane.drop(each.revision)
         workspace.progress.step(f"dropped revision {each.revision}, which an interrupted run had staged")
     return bool(left)
+
+
+async def _drop_namespaces(workspace: Workspace) -> None:
+    """Drop what this installation's probes and drills left in the gateway's runtime: no plan depends on it."""
+    installation = workspace.keyring.installation
+    left = [name for name in await workspace.plane.namespaces() if is_ours_namespace(name, installation)]
+    for name in left:
+        await workspace.plane.drop_namespace(name)
+    if left:
+        workspace.progress.step(f"dropped {len(left)} namespaces, which an interrupted run had left")
 
 
 def _temporary(each: ObservedObject, installation: str) -> bool:

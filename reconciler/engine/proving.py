@@ -76,6 +76,7 @@ class Proofs:
             sender=self.workspace.sender,
             clock=self.workspace.clock,
             budget=self.budget,
+            installation=self.workspace.keyring.installation,
         )
         gate = asyncio.Semaphore(PATHS_AT_ONCE)
         done: list[PathProof] = []

@@ -196,6 +196,9 @@ class RuntimePlane(Protocol):
     async def reset(self, revision: LoadedRevision, route: str, namespace: str | None) -> None:
         """Forget a route's failures and end its cooldown."""
 
+    async def namespaces(self) -> Sequence[str]:
+        """Return the names of the probes' namespaces that hold anything, sorted."""
+
     async def drop_namespace(self, namespace: str) -> None:
         """Forget everything a probe's namespace holds; one that is gone already is fine."""
 

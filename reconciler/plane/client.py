@@ -254,6 +254,10 @@ class ControlPlaneClient:
         body = await self._get("/api/v1/runtime/routes", {"namespace": namespace} if namespace else None)
         return {item["route_id"]: item for item in body["items"]}
 
+    async def namespaces(self) -> list[str]:
+        """Return the names of the probes' namespaces that hold anything."""
+        return [str(item["namespace"]) for item in (await self._get("/api/v1/runtime/namespaces"))["items"]]
+
     async def drop_namespace(self, namespace: str) -> None:
         """Remove a runtime namespace and everything in it."""
         await self._drop(f"/api/v1/runtime/namespaces/{namespace}")

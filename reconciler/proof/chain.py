@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.errors import RemoteError
 from reconciler.hosts.contract import AccountMarks, HostDriver
 from reconciler.plane.client import ControlPlaneClient
-from reconciler.proof import judge
+from reconciler.proof import judge, namespaces
 from reconciler.proof.attribution import Attributed, Attribution, attribution
 from reconciler.proof.budget import Budget, Reservation
 from reconciler.proof.clock import Clock
@@ -48,6 +48,8 @@ class Prover:
     sender: ProbeSender
     clock: Clock
     budget: Budget
+    installation: str
+    """Whose probes they are: marks their namespaces."""
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
     _settled: set[str] = field(default_factory=set, repr=False)
     """Requests of ours whose rows were found: company to nobody."""
@@ -72,7 +74,7 @@ class Prover:
         proof = self._configured(intended, proof)
         if proof.broken is None:
             proof = await self._link(proof, Link.RUNTIME, lambda: self._runtime(intended))
-        namespace = f"probe-{uuid.uuid4().hex[:16]}"
+        namespace = namespaces.fresh(self.installation, "probe")
         try:
             if proof.broken is None:
                 proof = await self._link(proof, Link.RESOLVED, lambda: self._resolved(intended, namespace))

@@ -65,6 +65,12 @@ async def reset_route(context: Context, call: Call) -> Answer:
     raise Missing("unknown-object", f"there is no route {call.name!r}")
 
 
+async def list_namespaces(context: Context, call: Call) -> Answer:
+    """Return the probes' namespaces that hold anything."""
+    found: list[JsonObject] = [{"namespace": name} for name in await context.runtime.namespaces()]
+    return Answer(Rows(found, None))
+
+
 async def drop_namespace(context: Context, call: Call) -> Answer:
     """Forget a probe's namespace."""
     await context.run(context.storage.check_fence, call.fence)
@@ -101,6 +107,14 @@ OPERATIONS = (
         {204: None},
         query=NamespaceQuery,
         problems=(404, 409),
+    ),
+    Operation(
+        "listNamespaces",
+        "GET",
+        "/runtime/namespaces",
+        "Which namespaces of probes hold bindings or cooldowns",
+        list_namespaces,
+        {200: Rows},
     ),
     Operation(
         "dropNamespace",

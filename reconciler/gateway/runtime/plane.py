@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeVar
@@ -100,6 +100,9 @@ class Runtime:
         found = revision.configuration.index.routes.get(route)
         if found is not None:
             await self.backend.reset(namespace, health_key(found))
+
+    async def namespaces(self) -> Sequence[str]:
+        return await self.backend.namespaces()
 
     async def drop_namespace(self, namespace: str) -> None:
         await self.backend.drop_namespace(namespace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from reconciler.proof.budget import Budget
 from reconciler.proof.clock import Clock
 from reconciler.proof.drills.model import Candidate, DrillFailed, DrillReason, DrillTarget, Step
 from reconciler.proof.model import PathKey, Status
+from reconciler.proof.namespaces import fresh
 from reconciler.proof.probe import PROMPT_TOKENS, ProbeAnswer, ProbeSender, nonce, token_header
 
 MAX_TOKENS = 8
@@ -29,18 +29,23 @@ class Course:
     sender: ProbeSender
     clock: Clock
     budget: Budget
+    installation: str
+    """Whose drills they are: marks their namespaces."""
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1), repr=False)
     """Held while the drill is at work, by the runner; let go while it only waits for time to pass."""
-    namespaces: list[str] = field(default_factory=lambda: [f"drill-{uuid.uuid4().hex[:16]}"])
+    namespaces: list[str] = field(default_factory=list)
     """Every one that it has used; the last is in use."""
     session: str = field(default_factory=lambda: f"drill-{nonce()}")
     steps: list[Step] = field(default_factory=list)
     sticky_ttl_seconds: int | None = None
     cooldown_seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        self.namespaces.append(fresh(self.installation, "drill"))
+
     def begin_again(self) -> None:
         """Forget what was done: a fresh namespace and session, and no steps yet."""
-        self.namespaces.append(f"drill-{uuid.uuid4().hex[:16]}")
+        self.namespaces.append(fresh(self.installation, "drill"))
         self.session = f"drill-{nonce()}"
         self.steps.clear()
 

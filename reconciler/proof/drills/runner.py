@@ -37,6 +37,7 @@ class DrillRunner:
     sender: ProbeSender
     clock: Clock
     budget: Budget
+    installation: str
     tell: Callable[[DrillResult], None]
 
     async def run(self, wanted: Iterable[tuple[str, DrillTarget]]) -> list[DrillResult]:
@@ -56,7 +57,7 @@ class DrillRunner:
         return sorted(results, key=lambda result: result.key)
 
     async def _one(self, drill: str, target: DrillTarget, gate: asyncio.Semaphore) -> DrillResult:
-        course = Course(target, self.plane, self.sender, self.clock, self.budget, gate)
+        course = Course(target, self.plane, self.sender, self.clock, self.budget, self.installation, gate)
         status, reason = Status.HOLDS, DrillReason.OK
         try:
             if not target.candidates:

@@ -56,9 +56,12 @@ async def test_namespace_is_a_world_of_its_own_and_can_be_dropped(
     await _fail(backend, "drill-1")
     assert (await _states(served))["chat-east"] == "closed"
     assert (await _states(served, namespace="drill-1"))["chat-east"] == "open"
+    listed = await served.ok("GET", "/runtime/namespaces")
+    assert listed["items"] == [{"namespace": "drill-1"}]
     await served.ok("DELETE", "/runtime/namespaces/drill-1")
     await served.ok("DELETE", "/runtime/namespaces/drill-1")
     assert (await _states(served, namespace="drill-1"))["chat-east"] == "closed"
+    assert (await served.ok("GET", "/runtime/namespaces"))["items"] == []
 
 
 async def test_reset_of_an_unknown_route_is_404(served: ControlPlane) -> None:
