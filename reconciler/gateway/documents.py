@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import time
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -26,6 +26,8 @@ _SLICE = 64
 """Objects encoded or sorted at once."""
 _WORK_S = 0.0003
 """After this long the lock is given up of our own accord: an event loop that has to ask for it waits longer."""
+_LOOKED_EVERY = 32
+"""Items between two looks at the clock."""
 _PAUSE_S = 0.0002
 """Long enough that the event loop's thread really gets the lock, short enough not to be felt."""
 _COMPRESSION = 1
@@ -63,7 +65,7 @@ def _sorted(uses: frozenset[KeyVersion]) -> list[KeyVersion]:
     """Return uses in order, without one long sort."""
     unsorted = list(uses)
     slices = [sorted(unsorted[start : start + _SLICE]) for start in range(0, len(unsorted), _SLICE)]
-    return list(heapq.merge(*slices))
+    return list(paused(heapq.merge(*slices)))
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,10 @@ def unpack(packed: bytes) -> bytes:
 def key_uses(configuration: Configuration) -> KeyUses:
     """Return the key values that routes and managed keys name."""
     return KeyUses(
-        frozenset((route.gateway_key, route.gateway_key_version) for route in configuration.routes),
-        frozenset((key.name, version) for key in configuration.managed_keys for version in key.versions),
+        frozenset((route.gateway_key, route.gateway_key_version) for route in paused(configuration.routes)),
+        frozenset(
+            (key.name, version) for key in paused(configuration.managed_keys) for version in key.versions
+        ),
     )
 
 
@@ -204,6 +208,16 @@ def parts_of(configuration: Configuration) -> list[Any]:
         *index.tiers.values(),
         *index.offers,
     ]
+
+
+def paused(items: Iterable[T]) -> Iterator[T]:
+    """Yield items, and give the interpreter's lock up whenever their reader has worked for long enough. Blocks."""
+    since = time.perf_counter()
+    for count, item in enumerate(items):
+        yield item
+        if not count % _LOOKED_EVERY and time.perf_counter() - since > _WORK_S:
+            time.sleep(_PAUSE_S)
+            since = time.perf_counter()
 
 
 def _paused(steps: Generator[None, None, T]) -> T:

@@ -9,7 +9,16 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.gateway.contract import LoadedRevision, RevisionInfo
-from reconciler.gateway.documents import KeyVersion, Prepared, configure, decode, key_uses, parts_of, unpack
+from reconciler.gateway.documents import (
+    KeyVersion,
+    Prepared,
+    configure,
+    decode,
+    key_uses,
+    parts_of,
+    paused,
+    unpack,
+)
 from reconciler.gateway.keys import Keys, Unsealable
 from reconciler.gateway.last_revision import Kept, LastRevision
 from reconciler.gateway.memory import collect, free, give_back
@@ -172,7 +181,7 @@ class Revisions:
             info=info,
             configuration=configuration,
             gateway_keys={use: self._keys.open(*use, value) for use, value in sealed},
-            managed_keys={hashed: use for use, hashed in hashes},
+            managed_keys={hashed: use for use, hashed in paused(hashes)},
         )
 
     async def keep(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, select
 
 from reconciler.gateway.contract import JsonObject
-from reconciler.gateway.documents import KeyUses, KeyVersion
+from reconciler.gateway.documents import KeyUses, KeyVersion, paused
 from reconciler.gateway.refusals import Clash, Missing
 from reconciler.gateway.storage import schema
 from reconciler.gateway.storage.database import Database
@@ -158,9 +158,8 @@ class KeyVersionStore:
             return {}
         found: dict[KeyVersion, bytes] = {}
         with self.database.read() as connection:
-            for name, version, value in connection.execute(
-                select(table.c.name, table.c.version, table.c[column])
-            ):
+            rows = connection.execute(select(table.c.name, table.c.version, table.c[column]))
+            for name, version, value in paused(rows):
                 if (name, version) in wanted:
                     found[name, version] = bytes(value)
         for name, version in sorted(wanted - found.keys()):

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select, update
 
 from reconciler.gateway.contract import RevisionInfo
-from reconciler.gateway.documents import KeyUses, KeyVersion, Prepared, pack, prepare, unpack
+from reconciler.gateway.documents import KeyUses, KeyVersion, Prepared, pack, paused, prepare, unpack
 from reconciler.gateway.refusals import Clash, Invalid, Missing
 from reconciler.gateway.storage import schema
 from reconciler.gateway.storage.database import Database
@@ -227,7 +227,8 @@ def _absent(
 ) -> list[str]:
     if not uses:
         return []
-    stored = {(row.name, row.version) for row in connection.execute(select(table.c.name, table.c.version))}
+    rows = connection.execute(select(table.c.name, table.c.version))
+    stored = {(name, version) for name, version in paused(rows)}
     return [
         f"{word} {name!r}: no value is stored for version {version!r}"
         for name, version in sorted(uses - stored)
