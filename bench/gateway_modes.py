@@ -129,18 +129,19 @@ def _streams(folder: Path) -> list[Row]:
 
 async def _followed(folder: Path) -> list[Row]:
     direct, through = streams.Seen(), streams.Seen()
-    cpu_s = 0.0
+    cpu_s, events = 0.0, 0
     host_port = free_port()
     host = await streams.host(host_port)
     with contextlib.ExitStack() as stack:
         program, url = _run(stack, _started(), folder, host_port)
         for round_ in range(1 + STREAM_ROUNDS):
             plain = await streams.stream_all(f"http://127.0.0.1:{host_port}{PATH}", {}, streams=STREAMS)
-            before = program.cpu_s()
+            before, asked = program.cpu_s(), STREAMS * streams.EVENTS * streams.STREAMS_EACH
             seen = await streams.stream_all(url, _CONSUMER, streams=STREAMS)
             await asyncio.sleep(_SETTLE_S)
             if round_:
                 cpu_s += program.cpu_s() - before
+                events += asked
                 for into, found in ((direct, plain), (through, seen)):
                     into.first += found.first
                     into.late += found.late
@@ -154,7 +155,7 @@ async def _followed(folder: Path) -> list[Row]:
             f"{first[0] - first[1]:.2f} ms added at the median ({first[0]:.2f} less {first[1]:.2f})",
             f"{first[0] / first[1]:.1f} x direct",
         ),
-        Row(f"{what}: CPU", f"{cpu_s * 1e6 / len(through.late):.0f} us per event", ""),
+        Row(f"{what}: CPU", f"{cpu_s * 1e6 / events:.0f} us per event", ""),
         Row(
             f"{what}: each event",
             f"{late[0]:.2f} ms under way at p99, direct {late[1]:.2f} ms",

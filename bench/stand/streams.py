@@ -1,24 +1,33 @@
-"""Event streams through a gateway: a host that sends events at a steady pace, and clients that see how late each is."""
+"""Event streams through a gateway: a host that sends events at a steady pace, and clients that see how late each is.
+
+Host and clients are bare protocols: with 12,800 events a second, what they do for each is a part of what they measure.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench.stand.traffic import SHADOW_MODEL, request_body
+from bench.still_host import whole_request
 
 EVENTS = 50
 APART_S = 0.005
-_SENT = re.compile(rb'"sent": ([0-9.]+)')
+STREAMS_EACH = 4
+"""Streams that a client asks for, one after the other."""
+_SENT = b'"sent": '
+_DIGITS = 17
 _EVENT = (
-    b'data: {"id": "chatcmpl-bench-1", "object": "chat.completion.chunk", "model": "%b", "sent": %.6f, '
+    b'data: {"id": "chatcmpl-bench-1", "object": "chat.completion.chunk", "model": "%b", "sent": %017.6f, '
     b'"choices": [{"index": 0, "delta": {"content": " agreement"}, "finish_reason": null}]}\n\n'
 )
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_LAST = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 _ENDS_WITHIN_S = 30
 
 
@@ -32,72 +41,113 @@ class Seen:
     """Per event: from the host's sending it to its arrival."""
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer each request of a connection with a stream."""
-    try:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
-            await reader.readexactly(length)
-            await _stream(writer)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+class _Host(asyncio.Protocol):
+    """Answers each request of a connection with a stream."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: Any = None
+        self._pending = b""
+        self._left = 0
+        self._due = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += data
+        length = whole_request(self._pending)
+        if length is None:
+            return
+        self._pending = self._pending[length:]
+        self._left, self._due = EVENTS, self._loop.time()
+        self._transport.write(_HEAD)
+        self._send()
+
+    def _send(self) -> None:
+        if self._transport.is_closing():
+            return
+        if not self._left:
+            self._transport.write(_LAST)
+            return
+        event = _EVENT % (SHADOW_MODEL.encode(), time.monotonic())
+        self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+        self._left -= 1
+        self._due += APART_S
+        self._loop.call_at(self._due, self._send)
 
 
-async def _stream(writer: asyncio.StreamWriter) -> None:
-    writer.write(_HEAD)
-    due = time.monotonic()
-    for _ in range(EVENTS):
-        _chunk(writer, _EVENT % (SHADOW_MODEL.encode(), time.monotonic()))
-        due += APART_S
-        await asyncio.sleep(due - time.monotonic())
-    _chunk(writer, b"data: [DONE]\n\n")
-    writer.write(b"0\r\n\r\n")
+class _Client(asyncio.Protocol):
+    """Sends requests one after another on its connection, and follows each one's stream to the end."""
 
+    def __init__(self, request: bytes, seen: Seen, done: asyncio.Future[int]) -> None:
+        self._request = request
+        self._seen = Seen()
+        """Of the first stream, which opens connections; what follows is kept."""
+        self._kept = seen
+        self._left = STREAMS_EACH
+        self._done = done
+        self._transport: Any = None
+        self._began = 0.0
+        self._events = 0
+        self._held = b""
 
-def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._ask()
 
+    def _ask(self) -> None:
+        self._began = time.monotonic()
+        self._transport.write(self._request)
 
-async def _ask(url: str, headers: Mapping[str, str], seen: Seen) -> None:
-    parts = urlsplit(url)
-    body = request_body(stream=True)
-    given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n{given}"
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    began = time.monotonic()
-    writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-    held = b""
-    events = 0
-    while not held.endswith(b"0\r\n\r\n"):
-        data = await reader.read(65536)
-        if not data:
-            raise SystemExit(f"a stream of {url} ended after {events} events: {held[:300]!r}")
+    def data_received(self, data: bytes) -> None:
         now = time.monotonic()
-        held += data
-        for match in _SENT.finditer(held):
-            if not events:
-                seen.first.append(now - began)
-            seen.late.append(now - float(match[1]))
-            events += 1
-        held = held[held.rfind(b"}") + 1 :] if _SENT.search(held) else held
-    writer.close()
-    if events != EVENTS:
-        raise SystemExit(f"a stream of {url} had {events} events instead of {EVENTS}")
+        data = self._held + data
+        at = data.find(_SENT)
+        while 0 <= at <= len(data) - len(_SENT) - _DIGITS:
+            if self._events % EVENTS == 0:
+                self._seen.first.append(now - self._began)
+            self._events += 1
+            at += len(_SENT)
+            self._seen.late.append(now - float(data[at : at + _DIGITS]))
+            data = data[at + _DIGITS :]
+            at = data.find(_SENT)
+        self._held = data[-64:] if at < 0 else data[at:]
+        if self._held.endswith(b"0\r\n\r\n"):
+            self._left -= 1
+            self._seen, self._held = self._kept, b""
+            if self._left:
+                self._ask()
+            else:
+                self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._done.done():
+            self._done.set_result(self._events)
 
 
 async def stream_all(url: str, headers: Mapping[str, str], *, streams: int) -> Seen:
-    """Open so many streams at once, spread over one pace, and follow them to their ends."""
-    seen = Seen()
+    """Keep so many streams under way, each client's beginning at another moment; return what the later ones saw."""
+    seen, loop = Seen(), asyncio.get_running_loop()
+    parts, body = urlsplit(url), request_body(stream=True)
+    given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n{given}"
+    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
-    async def later(number: int) -> None:
-        await asyncio.sleep(number * APART_S / streams)
-        await _ask(url, headers, seen)
+    async def later(number: int) -> int:
+        await asyncio.sleep(number * EVENTS * APART_S / streams)
+        done: asyncio.Future[int] = loop.create_future()
+        await loop.create_connection(lambda: _Client(request, seen, done), parts.hostname, parts.port)
+        return await done
 
     async with asyncio.timeout(_ENDS_WITHIN_S):
-        await asyncio.gather(*[later(number) for number in range(streams)])
+        events = await asyncio.gather(*[later(number) for number in range(streams)])
+    if set(events) != {EVENTS * STREAMS_EACH}:
+        raise SystemExit(f"streams of {url} had {sorted(set(events))} events, not {EVENTS * STREAMS_EACH}")
     return seen
 
 
 async def host(port: int) -> asyncio.Server:
     """Start the host on a port of the loopback interface."""
-    return await asyncio.start_server(_serve, "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(partial(_Host, loop), "127.0.0.1", port)

@@ -89,6 +89,11 @@ class BoundedHttp(HttpToolsProtocol):
         """The parser has seen nothing yet."""
         self.closing = False
         self.write_paused = False
+        self.write: Callable[[bytes], None] = _to_nobody
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn's
+        super().connection_made(transport)
+        self.write = transport.write
 
     def data_received(self, data: bytes) -> None:
         if self._fast is not None:
@@ -162,10 +167,6 @@ class BoundedHttp(HttpToolsProtocol):
     def gone(self) -> bool:
         """See `FastClient`."""
         return self._gone or self.transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """See `FastClient`."""
-        self.transport.write(data)
 
     def served(self, *, whole: bool) -> None:
         """See `FastClient`."""
@@ -320,6 +321,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._parse_gathered()
         self.cut_off()
         super().connection_lost(exc)
+        self.write = _to_nobody
         self.cycle = None  # type: ignore[assignment] # its last request's scope leads back to this connection
         self._gone = True
         if self._tell_gone is not None:
@@ -345,6 +347,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_since is not None:
             return now - self._head_since > MAX_HEAD_S
         return self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive
+
+
+def _to_nobody(data: bytes) -> None:
+    """There is no connection yet, or no more."""
 
 
 def _ambiguous(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:

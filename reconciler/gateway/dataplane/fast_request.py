@@ -51,15 +51,14 @@ class FastClient(Protocol):
 
     closing: bool
     """The connection ends with this request."""
+    write: Callable[[bytes], None]
+    """Send; what the client does not take at once is kept."""
     write_paused: bool
     """The client is slower than the host; `FastRequest.go_on` is called when it has caught up."""
 
     @property
     def gone(self) -> bool:
         """True when the connection is closed, or being closed: nobody reads an answer."""
-
-    def write(self, data: bytes) -> None:
-        """Send; what the client does not take at once is kept."""
 
     def served(self, *, whole: bool) -> None:
         """The request is over. Not `whole`: its answer broke off, and the connection must end."""
@@ -327,23 +326,22 @@ class FastRequest:
 
     def _pass_on(self, connection: Connection) -> None:
         """Send on what has come of a stream. Until its first chunk, another route may still answer instead."""
-        if self._told and self._client.write_paused:
-            connection.deadline = (
-                None  # what comes meanwhile is held, and beyond a limit the host waits for us
-            )
+        if self._told:
+            if self._client.write_paused:
+                connection.deadline = (
+                    None  # what comes meanwhile is held; beyond a limit the host waits for us
+                )
+            else:
+                self._send_on(connection, connection.arrived())
             return
         arrived = connection.arrived()
-        if not self._told:
-            if not arrived and not connection.complete:
-                if connection.failure is not None:
-                    self._failed(failures.of_wire(connection.failure))
-                else:
-                    connection.wait_for_more(self._plane.settings.idle_timeout_s)
-                return
+        if arrived or connection.complete:
             self._parts = [arrived]
             self._settle(self._begin_stream)
-            return
-        self._send_on(connection, arrived)
+        elif connection.failure is not None:
+            self._failed(failures.of_wire(connection.failure))
+        else:
+            connection.wait_for_more(self._plane.settings.idle_timeout_s)
 
     def _begin_stream(self, _bound: None) -> None:
         connection = self._connection
@@ -357,16 +355,15 @@ class FastRequest:
         """Send a chunk, rewritten, and see whether it was the last one."""
         assert self._rewrite is not None
         ripe = self._rewrite(arrived) if arrived else b""
+        if ripe:
+            self._client.write(b"%x\r\n%b\r\n" % (len(ripe), ripe))
         if connection.complete:
             assert self._outbound is not None
-            self._client.write(_chunk(ripe) + _chunk(self._outbound.rest()) + b"0\r\n\r\n")
+            self._client.write(_chunk(self._outbound.rest()) + b"0\r\n\r\n")
             self._finish(connection.status, whole=True)
         elif connection.failure is not None:
-            self._client.write(_chunk(ripe))
             self._break_off(failures.of_wire(connection.failure))
         else:
-            if ripe:
-                self._client.write(_chunk(ripe))
             connection.wait_for_more(self._plane.settings.idle_timeout_s)
 
     # The ends.

@@ -106,7 +106,12 @@ class Outbound:
         end = chunk.rfind(b"\n") + 1
         if not end:
             return self._hold(chunk)
-        whole, self._held = self._held + chunk[:end], chunk[end:]
+        if end == len(chunk):
+            whole, self._held = self._held + chunk if self._held else chunk, b""
+        else:
+            whole, self._held = self._held + chunk[:end], chunk[end:]
+        if whole.startswith(b"data: {") and whole.find(b"\n") == len(whole) - 2:  # one event of one line
+            return b"data: %b\n\n" % self.document(whole[6:-2])
         if b'"model"' not in whole and b'"usage"' not in whole:
             return whole
         return b"\n".join([self._line(line) for line in whole.split(b"\n")])
