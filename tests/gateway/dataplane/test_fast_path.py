@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anthropic
 import msgspec
+import openai
 import pytest
 
 from reconciler.gateway.contract import DecisionRow
@@ -494,3 +496,30 @@ async def test_a_served_request_leaves_nothing_for_the_garbage_collector() -> No
 
         assert gateway.general == []
         assert after == before
+
+
+async def test_the_sdks_take_the_fast_path() -> None:
+    async with served() as gateway:
+        base = f"http://127.0.0.1:{gateway.port}"
+        done = b'{"id":"a","object":"chat.completion","created":1,"model":"up-fast-1","choices":[]}'
+        gateway.east.steps = [answer(done)]
+        async with openai.AsyncOpenAI(api_key=stage.KEY, base_url=f"{base}/v1", max_retries=0) as client:
+            for _ in range(3):
+                reply = await client.chat.completions.create(model="fast", messages=[])
+                assert reply.model == "fast"
+            gateway.east.steps = [stream(EVENT, USAGE, DONE)]
+            told = [
+                event.model
+                async for event in await client.chat.completions.create(
+                    model="fast", messages=[], stream=True
+                )
+            ]
+            assert told[0] == "fast"
+        message = b'{"id":"m","type":"message","role":"assistant","content":[],"model":"up-fast-1"}'
+        gateway.east.steps = [answer(message)]
+        async with anthropic.AsyncAnthropic(api_key=stage.KEY, base_url=base, max_retries=0) as claude:
+            said = await claude.messages.create(model="fast", max_tokens=1, messages=[])
+            assert said.model == "fast"
+
+        assert gateway.general == []
+        assert [row.status for row in gateway.rows] == [200] * 5
