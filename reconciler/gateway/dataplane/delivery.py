@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.gateway.contract import UpstreamResponse
 from reconciler.gateway.dataplane import errors
-from reconciler.gateway.dataplane.errors import Problem
 from reconciler.gateway.dataplane.headers import FirstValues, find, towards_client
 from reconciler.gateway.dataplane.inbound import Inbound
 from reconciler.gateway.dataplane.outbound import Outbound
@@ -70,7 +69,7 @@ class Delivery:
     async def end_broken(self) -> None:
         """Tell the client that a stream which had begun broke off. Of a line that was cut short nothing is sent."""
         exchange = self._exchange
-        problem = Problem(502, "upstream_broke_off", "The answer broke off before its end")
+        problem = errors.broke_off()
         await self._end(errors.stream_event(exchange.endpoint.protocol, problem, exchange.request_id))
 
     async def _end(self, last: bytes) -> None:

@@ -30,6 +30,16 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
 
 
+def gateway_fault() -> Problem:
+    """Return the answer when we failed ourselves; what happened is in the log."""
+    return Problem(500, "gateway_fault", "The gateway failed")
+
+
+def broke_off() -> Problem:
+    """Return what a client is told when its stream ends too early."""
+    return Problem(502, "upstream_broke_off", "The answer broke off before its end")
+
+
 class Shaped(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     body: bytes

@@ -27,15 +27,12 @@ from reconciler.gateway.dataplane.inbound import (
     too_large,
 )
 from reconciler.gateway.dataplane.request_ids import new_request_id
-from reconciler.gateway.dataplane.rows import new_row
+from reconciler.gateway.dataplane.rows import CLIENT_CLOSED, new_row
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.app import DataPlane
 
 log = logging.getLogger(__name__)
-
-CLIENT_CLOSED = 499
-"""Status in the row of a request whose client left before it got a status. Source: nginx's own code for it."""
 
 
 class Exchange:
@@ -138,7 +135,7 @@ class Exchange:
             log.exception("request %s failed inside the gateway", self.request_id)
             if self.head_sent:
                 raise
-            await self.refuse(Problem(500, "gateway_fault", "The gateway failed"))
+            await self.refuse(errors.gateway_fault())
 
     async def _admit(self, caller: Caller) -> None:
         """Hold the managed key's limits against the request."""

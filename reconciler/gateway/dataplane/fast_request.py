@@ -15,12 +15,11 @@ from reconciler.gateway.dataplane.attempt import CLIENT_GONE, AtFault, judge, re
 from reconciler.gateway.dataplane.begun import Begun, Failed
 from reconciler.gateway.dataplane.caller import Caller
 from reconciler.gateway.dataplane.delivery import kind_of
-from reconciler.gateway.dataplane.errors import Problem
 from reconciler.gateway.dataplane.heads import Head
 from reconciler.gateway.dataplane.inbound import Inbound
 from reconciler.gateway.dataplane.outbound import Outbound
 from reconciler.gateway.dataplane.request_ids import new_request_id
-from reconciler.gateway.dataplane.rows import Trail, new_attempt, new_row, note_choice
+from reconciler.gateway.dataplane.rows import CLIENT_CLOSED, Trail, new_attempt, new_row, note_choice
 from reconciler.gateway.dataplane.stickiness import Stickiness, sticking
 from reconciler.gateway.dataplane.upstream.connection import Connection
 from reconciler.gateway.dataplane.upstream.pool import length_line
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-CLIENT_CLOSED = 499
-"""Status in the row of a request whose client left before it got a status. Source: nginx's own code for it."""
 _OUR_FAULT = "request %s failed inside the gateway"
 _NONE_TRIED: frozenset[str] = frozenset()
 _STATUS_LINES = {
@@ -373,7 +370,7 @@ class FastRequest:
         assert self._connection is not None
         assert self._candidate is not None
         self._record["failure_class"] = failure.word
-        problem = Problem(502, "upstream_broke_off", "The answer broke off before its end")
+        problem = errors.broke_off()
         last = errors.stream_event(self._head.endpoint.protocol, problem, self.row.request_id)
         self._client.write(_chunk(last) + b"0\r\n\r\n")
         at_fault = AtFault(self._caller, self._group, self._candidate, self.row.upstream_status)
@@ -424,7 +421,7 @@ class FastRequest:
         if self._told:
             self._finish(self.row.status, whole=False)
             return
-        problem = Problem(500, "gateway_fault", "The gateway failed")
+        problem = errors.gateway_fault()
         shaped = errors.shape(self._head.endpoint.protocol, problem, self.row.request_id)
         lines = [b"%b: %b\r\n" % header for header in shaped.headers]
         self._client.write(b"".join((_status_line(problem.status), *lines, b"\r\n", shaped.body)))

@@ -12,6 +12,9 @@ from reconciler.gateway.runtime.backend import Binding, BindingKey
 from reconciler.gateway.runtime.plane import rfc3339
 from reconciler.routing.config import Candidate, Route
 
+CLIENT_CLOSED = 499
+"""Status in the row of a request whose client left before it got a status. Source: nginx's own code for it."""
+
 
 def new_row(
     request_id: str, at: float, caller: Caller, endpoint: Endpoint, attempts: list[JsonObject]
