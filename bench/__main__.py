@@ -30,6 +30,8 @@ HEAD = """# Performance
 `make bench` measures on the machine at hand and replaces the tables below.
 Seconds depend on the machine and its load; requests do not.
 A ratio compares with a peer or a floor that was measured in the same run.
+`make bench` soaks the gateway for 20 seconds, `python -m bench.soak --minutes 10` for longer: then memory is judged by
+its slope over the last half. Flat is what rises by less than 1 MB per minute, all processes together.
 """
 
 
