@@ -75,13 +75,14 @@ class Prover:
         if proof.broken is None:
             proof = await self._link(proof, Link.RUNTIME, lambda: self._runtime(intended))
         namespace = namespaces.fresh(self.installation, "probe")
+        used: list[str] = []
         try:
             if proof.broken is None:
                 proof = await self._link(proof, Link.RESOLVED, lambda: self._resolved(intended, namespace))
             if proof.broken is None:
-                proof = await self._served_and_proved(intended, proof, namespace)
+                proof = await self._served_and_proved(intended, proof, namespace, used)
         finally:
-            cleaned = await self._link(proof, Link.CLEAN, lambda: self._clean(proof, namespace))
+            cleaned = await self._link(proof, Link.CLEAN, lambda: self._clean(proof, namespace, used))
         return cleaned
 
     def _configured(self, intended: Intended, proof: PathProof) -> PathProof:
@@ -133,16 +134,21 @@ class Prover:
         )
         return judge.judge_resolution(intended, answer), Exchange(question, _without_trace(answer))
 
-    async def _served_and_proved(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
+    async def _served_and_proved(
+        self, intended: Intended, proof: PathProof, namespace: str, used: list[str]
+    ) -> PathProof:
+        """Ask and look for the row. Each request has a namespace of its own; `used` gets their names."""
         async with self._alone(intended):
-            return await self._asked_and_found(intended, proof, namespace)
+            return await self._asked_and_found(intended, proof, namespace, used)
 
     def _alone(self, intended: Intended) -> contextlib.AbstractAsyncContextManager[Any]:
         if self.drivers[intended.host].CAPABILITIES.correlation_header is not None:
             return contextlib.nullcontext()
         return self._one_at_a_time.setdefault(intended.gateway_key, asyncio.Lock())
 
-    async def _asked_and_found(self, intended: Intended, proof: PathProof, namespace: str) -> PathProof:
+    async def _asked_and_found(
+        self, intended: Intended, proof: PathProof, namespace: str, used: list[str]
+    ) -> PathProof:
         before = await self._marks(intended)
         asked: set[str] = set()
 
@@ -156,13 +162,15 @@ class Prover:
             verdict = judge.inconclusive(Reason.USAGE_UNREADABLE, str(error)[:300])
             return proof.with_link(_result(Link.PROVED, verdict, self.clock.now()))
         reserved: list[Reservation] = []
-        attempt = await self._serve_once(intended, proof, f"{namespace}-0", reserved)
+        used.append(f"{namespace}-0")
+        attempt = await self._serve_once(intended, proof, used[-1], reserved)
         asked.add(attempt.request_id or "")
         for number, delay_s in enumerate(self.retry_delays_s, start=1):
             if not _worth_retrying(attempt):
                 break
             await self.clock.sleep(delay_s)
-            again = await self._serve_once(intended, proof, f"{namespace}-{number}", reserved)
+            used.append(f"{namespace}-{number}")
+            again = await self._serve_once(intended, proof, used[-1], reserved)
             if _served_reason(again) is Reason.OVER_BUDGET:
                 # What came back before is worth more than that it could not be asked again.
                 break
@@ -260,10 +268,8 @@ class Prover:
                 return (_result(Link.CLEAN, verdict, self.clock.now()),)
         return ()
 
-    async def _clean(self, proof: PathProof, namespace: str) -> tuple[Verdict, Exchange]:
-        tries = len(self.retry_delays_s) + 1 if proof.broken is not None else 1
-        names = [namespace, *(f"{namespace}-{number}" for number in range(tries))]
-        await asyncio.gather(*(self.plane.drop_namespace(name) for name in names))
+    async def _clean(self, proof: PathProof, namespace: str, used: Sequence[str]) -> tuple[Verdict, Exchange]:
+        await asyncio.gather(*(self.plane.drop_namespace(name) for name in used))
         marked = proof.link(Link.CLEAN)
         if marked is not None:
             return Verdict(marked.status, marked.reason, marked.message), Exchange()
