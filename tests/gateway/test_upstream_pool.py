@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.gateway.contract import UpstreamFailed, UpstreamRequest
 from reconciler.gateway.dataplane.upstream.connection import Connection
-from reconciler.gateway.dataplane.upstream.pool import PooledUpstream
-from tests.gateway.raw_host import answering, raw_host
+from reconciler.gateway.dataplane.upstream.pool import PooledUpstream, origin_of, request_head
+from tests.gateway.raw_host import Visit, answering, raw_host
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -42,3 +42,27 @@ async def test_a_connection_that_is_over_leaves_nothing_for_the_collector(
         finally:
             gc.enable()
     assert left == []
+
+
+@pytest.mark.parametrize("unasked", [b"", OK, OK[:-2]])
+async def test_a_new_connection_that_the_host_closed_or_spoke_on_first_is_not_asked(unasked: bytes) -> None:
+    async def too_early(visit: Visit) -> None:
+        visit.writer.write(unasked)
+        if unasked:
+            await visit.request()
+            await visit.say(b"{}")
+            await asyncio.Event().wait()
+
+    pool = PooledUpstream()
+    async with raw_host(too_early) as host, asyncio.timeout(10):
+        origin = origin_of(host.origin)
+        connection = await pool.connect(origin.target, 5.0)
+        while not connection.lost:  # noqa: ASYNC110 - nothing tells of it before a request
+            await asyncio.sleep(0.01)
+        asked = UpstreamRequest(host.origin, "/v1/x", [], b"{}", first_byte_timeout_s=60.0)
+
+        with pytest.raises(UpstreamFailed) as failed:
+            await connection.exchange(asked, request_head(asked, origin))
+
+        assert failed.value.kind == "reset"
+        await pool.aclose()

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self.keep_alive_s: float | None = None
         """What the host's Keep-Alive header promised, seconds."""
         self._reset()
+        self.complete = True  # nothing was asked yet: whatever comes is surplus
 
     def _reset(self) -> None:
         """Make ready for the next answer."""
@@ -84,6 +85,9 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._reset()
         self._told = told
+        if self.lost:
+            self.fail("reset")
+            return
         if len(body) <= _WRITTEN_TOGETHER:
             self._transport.write(head + body)
         else:
