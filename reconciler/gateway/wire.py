@@ -67,6 +67,8 @@ class BoundedHttp(HttpToolsProtocol):
         """When the last answer ended; None while a request is read or served."""
         self._arriving = 0
         """Bytes that are being parsed; a whole head may be among them."""
+        self._ended = False
+        """A request ended in the bytes that are being parsed."""
         self._too_large = False
         self._in_body = False
         self._declined = False
@@ -96,7 +98,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.write = transport.write
 
     def data_received(self, data: bytes) -> None:
-        if self._fast is not None:
+        if self._fast is not None or self._later:  # what came earlier is read first
             self._keep(data)
             return
         if self._fast_path is not None and self._is_between_requests():
@@ -104,7 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
                 data = self._gathered + data
             if self._take(self._fast_path, data):
                 return
-            self._gathered = b""
+            self._gathered, self._pieces = b"", 0
         self._parse(data)
 
     def _is_between_requests(self) -> bool:
@@ -112,6 +114,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _take(self, fast_path: FastPath, data: bytes) -> bool:
         """Give a request to the fast path. False: it is for the parser."""
+        if self.write_paused:
+            return (
+                False  # the general path answers a client only when it has read what it was answered before
+            )
         framing = self._framed.framing(data) if self._framed is not None else None
         if framing is None:
             framed = framed_head(data)
@@ -195,7 +201,9 @@ class BoundedHttp(HttpToolsProtocol):
         later, self._later = self._later, b""
         self.flow.resume_reading()
         self._parse(b"%b%d%b%b" % (before, len(body), after, body))
-        if later:
+        if self.closing:
+            super().shutdown()
+        elif later:
             self._parse(later)
 
     def cut_off(self) -> None:
@@ -227,10 +235,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._untouched = False
         if not self._in_body and b"pgrade" in data:
             data = self._without_offer(data)
-        self._arriving = len(data)
+        self._arriving, self._ended = len(data), False
         super().data_received(data)
-        if self._head_since is None:
-            return
+        if self._head_since is None or self._ended:
+            return  # what came with an earlier request counts only once its head is complete
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_head()
@@ -271,7 +279,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.scope["extensions"] = extensions  # in time: the request itself starts at a later tick
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self._in_body, self._ended = False, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -282,7 +290,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self._head_since is None:  # else the parser has begun to read the next head
             self._idle_since = self.loop.time()
 
     def _head_length(self) -> int:

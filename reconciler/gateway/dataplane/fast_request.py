@@ -264,7 +264,7 @@ class FastRequest:
         self._record["failure_class"] = failure.word or None
         self._outbound = outbound = Outbound(self._head.endpoint.protocol, self._inbound.model)
         kind = kind_of(headers)
-        if kind != "document":
+        if kind != "document" and connection.status != HTTPStatus.NO_CONTENT:
             self._rewrite = outbound.events if kind == "events" else bytes
         return True
 

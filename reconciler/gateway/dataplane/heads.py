@@ -22,7 +22,7 @@ _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]+)(?=\r\n)", re.IGNORECASE)
 _MOST_DIGITS = 9
 _REQUEST = re.compile(
-    rb"POST (/v1/[a-z_/]+)(?:\?([!-~]*))? HTTP/1\.1"
+    rb"POST (/v1/[a-z_/]+)(?:\?([!\x22$-~]*))? HTTP/1\.1"
     rb"((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*(?<![ \t]))+)\r\n\r\n"
 )
 _OUT_OF_THE_ORDINARY = frozenset(

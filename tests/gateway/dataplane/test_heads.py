@@ -138,6 +138,7 @@ def test_the_plain_head_is_read() -> None:
         head_of(*PLAIN, first=b"GET %b HTTP/1.1" % CHAT.encode()),
         head_of(*PLAIN, first=b"POST http://gateway.test%b HTTP/1.1" % CHAT.encode()),
         head_of(*PLAIN, first=b"POST /v1/unknown HTTP/1.1"),
+        head_of(*PLAIN, first=b"POST %b?a#b HTTP/1.1" % CHAT.encode()),
         head_of(*PLAIN, first=b"POST /v1/chat%2fcompletions HTTP/1.1"),
         b"\r\n" + head_of(*PLAIN),
         head_of(*PLAIN)[:-1],
