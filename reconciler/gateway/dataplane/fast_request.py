@@ -294,6 +294,8 @@ class FastRequest:
     def _settle(self, then: Callable[[Any], None]) -> None:
         """Settle what the answer means for the binding, before the client can send its next request."""
         assert self._candidate is not None
+        assert self._connection is not None
+        self._connection.deadline = None  # the host is not late while we are
         route = self._candidate.route.name
         if self._stickiness is None or self._failure is not SERVED or self._stickiness.served_now(route):
             then(None)

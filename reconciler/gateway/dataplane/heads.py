@@ -26,7 +26,16 @@ _REQUEST = re.compile(
     rb"((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*(?<![ \t]))+)\r\n\r\n"
 )
 _OUT_OF_THE_ORDINARY = frozenset(
-    {b"transfer-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer", b"te", crossing.PROBE}
+    {
+        b"transfer-encoding",
+        b"proxy-connection",  # the parser reads it as Connection
+        b"expect",
+        b"upgrade",
+        b"http2-settings",
+        b"trailer",
+        b"te",
+        crossing.PROBE,
+    }
 )
 _MOST_STARTS = 16
 

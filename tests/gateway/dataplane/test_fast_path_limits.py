@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from reconciler.gateway.dataplane.stickiness import Stickiness
 from reconciler.gateway.wire import BoundedHttp
-from tests.gateway.dataplane.served import Served, answer, request, served
+from tests.gateway.dataplane.served import Served, answer, request, served, stream
 from tests.gateway.raw_host import Visit
 
 OK = answer(b'{"id":"a","model":"up-fast-1"}')
@@ -136,3 +137,34 @@ async def test_many_requests_sent_ahead_and_the_beginning_of_another_are_all_ans
         held.go.set()
         assert [(await client.read()).status for _ in range(51)] == [200] * 51
         assert (await client.ask(again[40:])).status == 200
+
+
+async def test_a_host_is_not_late_while_its_route_is_being_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = asyncio.Event()
+
+    async def bind_slowly(*_: object, **__: object) -> None:
+        await bound.wait()
+
+    monkeypatch.setattr(Stickiness, "served_now", lambda *_: False)
+    monkeypatch.setattr(Stickiness, "served", bind_slowly)
+    async with served() as gateway:
+        begun = asyncio.Event()
+
+        async def speak_late(visit: Visit) -> None:
+            await visit.say(stream(end=False))
+            await begun.wait()
+            await visit.say(stream(b"data: {}\n\n").partition(b"\r\n\r\n")[2])
+
+        gateway.east.steps = [speak_late]
+        client = await gateway.connect()
+        await client.send(request({"stream": True}, headers={"X-Session-Id": "s-1"}))
+        busy = gateway.gateway.data_plane.upstream._busy  # type: ignore[attr-defined]
+        await gateway.until(lambda: [each for each in busy if each.deadline_kind == "idle-timeout"])
+        (asked,) = busy
+
+        begun.set()
+        await gateway.until(lambda: asked.complete)
+
+        assert asked.deadline is None
+        bound.set()
+        assert (await client.read()).body == b"data: {}\n\n"

@@ -123,6 +123,7 @@ def test_the_plain_head_is_read() -> None:
         head_of(*PLAIN, b"X-A: \0"),
         head_of(*PLAIN, b"Connection: close"),
         head_of(*PLAIN, b"Connection: keep-alive, x-a"),
+        head_of(*PLAIN, b"Proxy-Connection: close"),
         head_of(*PLAIN, b"Upgrade: h2c"),
         head_of(*PLAIN, b"Expect: 100-continue"),
         head_of(*PLAIN, b"Content-Encoding: gzip"),
