@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.engine.surroundings import Ledger, Surroundings
 from reconciler.proof.drills.model import DrillKey, DrillResult
 from reconciler.proof.judge import Intended, Policy
-from reconciler.proof.model import PathKey, PathProof
+from reconciler.proof.model import Link, PathKey, PathProof
 from reconciler.proof.record import intended_json
 from reconciler.proof.scope import Scope
 from reconciler.state.model import ProofRecord
@@ -41,9 +41,11 @@ def latest(workspace: Surroundings) -> dict[PathKey, PathProof]:
 
 
 def leads_as_proved(proof: PathProof, intended: Intended) -> bool:
-    """True when a route leads to the very group, key and model now that its proof was judged against."""
+    """True when a route leads to the very group, model and value of the key now that its proof was judged against."""
     now, then = intended_json(intended), proof.intended or {}
-    return all(
+    configured = proof.link(Link.CONFIGURED)
+    version = configured.asked.get("gatewayKeyVersion") if configured else None
+    return version == intended.standing.asked.get("gatewayKeyVersion") and all(
         then.get(name) == now[name] for name in ("host", "groupId", "shadowModel", "gatewayKey", "keyId")
     )
 

@@ -87,7 +87,8 @@ class Prover:
 
     def _configured(self, intended: Intended, proof: PathProof) -> PathProof:
         verdict = intended.configured
-        return proof.with_link(_result(Link.CONFIGURED, verdict, self.clock.now()))
+        exchange = Exchange(intended.standing.asked, intended.standing.answered)
+        return proof.with_link(_result(Link.CONFIGURED, verdict, self.clock.now(), exchange))
 
     async def _link(
         self, proof: PathProof, link: Link, ask: Callable[[], Awaitable[tuple[Verdict, Exchange]]]

@@ -9,8 +9,8 @@ from typing import Any
 from reconciler.manifest import ManifestSet, ModelBinding, ProviderAccount, ShadowGroup
 from reconciler.plan.model import ObservedObject, PlaneObservation, host_plane
 from reconciler.proof import judge
-from reconciler.proof.judge import Intended, Policy, Verdict
-from reconciler.proof.model import PathKey, Reason
+from reconciler.proof.judge import Intended, Policy, Standing
+from reconciler.proof.model import PathKey
 from reconciler.routing.config import Configuration, ManagedKey, Route, parse
 from reconciler.routing.resolve import group_for, ordered_routes
 
@@ -144,6 +144,7 @@ def _intend(
     pool = under_test.groups.get(route.shadow_group) if route else None
     policy = policies.get(path, Policy())
     shadow_model = chosen.shadow_model if chosen else ""
+    standing = _standing(path, route, chosen.shadow_model if chosen else None, pool, under_test)
     return Intended(
         key=path,
         revision=under_test.revision,
@@ -165,10 +166,9 @@ def _intend(
         in_service=any(
             each.route == path.route for each in ordered_routes(known.active, group_name, path.model)
         ),
-        configured=_configured(
-            path, route if chosen else None, chosen.shadow_model if chosen else "", pool, under_test
-        ),
+        configured=judge.judge_configured(standing),
         policy=policy,
+        standing=standing,
     )
 
 
@@ -194,35 +194,40 @@ def _serving(pool: GroupOnHost, under_test: UnderTest) -> Mapping[str, str]:
     return {**pool.accounts, **pool.leaving} if under_test.handing_over else pool.accounts
 
 
-def _configured(
-    path: PathKey, route: Route | None, shadow_model: str, pool: GroupOnHost | None, under_test: UnderTest
-) -> Verdict:
-    if route is None:
-        message = f"revision {under_test.revision} has no enabled route {path.route} for model {path.model}"
-        return judge.broken(Reason.NOT_IN_REVISION, message)
+def _standing(
+    path: PathKey,
+    route: Route | None,
+    shadow_model: str | None,
+    pool: GroupOnHost | None,
+    under_test: UnderTest,
+) -> Standing:
+    """Return what a path needs, and what stands of it."""
+    asked = {
+        "revision": under_test.revision,
+        "route": path.route,
+        "model": path.model,
+        "host": route.shadow_host if route else "",
+        "group": route.shadow_group if route else "",
+        "groupId": route.shadow_group_id if route else "",
+        "shadowModel": shadow_model or "",
+        "gatewayKey": route.gateway_key if route else "",
+        "gatewayKeyVersion": route.gateway_key_version if route else "",
+    }
+    if route is None or shadow_model is None:
+        return Standing(asked, {"inRevision": False})
     if pool is None or pool.unknown is not None:
         why = pool.unknown if pool and pool.unknown else "not observed"
-        return judge.inconclusive(Reason.HOST_UNKNOWN, why)
-    if pool.group_id is None or pool.group_id != route.shadow_group_id:
-        message = (
-            f"host {route.shadow_host} has no group {route.shadow_group} with id {route.shadow_group_id}"
-        )
-        return judge.broken(Reason.GROUP_MISSING, message)
-    if pool.foreign:
-        names = ", ".join(repr(name[:100]) for name in pool.foreign)
-        message = f"accounts that no manifest binds to {route.shadow_group} serve it: {names}"
-        return judge.broken(Reason.FOREIGN_ACCOUNT, message)
-    if pool.leaving and not under_test.handing_over:
-        names = ", ".join(sorted(pool.leaving.values()))
-        message = f"accounts of ours that no manifest binds to {route.shadow_group} still serve it: {names}"
-        return judge.broken(Reason.ACCOUNT_LEAVING, message)
+        return Standing(asked, {"inRevision": True, "unknown": why})
     serving = _serving(pool, under_test)
-    if not serving:
-        return judge.broken(Reason.NO_ACCOUNT_BOUND, f"no account is bound to {route.shadow_group}")
-    if not any(shadow_model in pool.models[each] for each in serving):
-        message = f"no account of {route.shadow_group} serves {shadow_model!r} on the host"
-        return judge.broken(Reason.MODEL_NOT_SERVED, message)
-    if (route.gateway_key, route.gateway_key_version) not in under_test.gateway_keys:
-        message = f"the gateway does not hold {route.gateway_key} version {route.gateway_key_version}"
-        return judge.broken(Reason.GATEWAY_KEY_UNKNOWN, message)
-    return judge.HOLDS
+    return Standing(
+        asked,
+        {
+            "inRevision": True,
+            "groupId": pool.group_id,
+            "accounts": sorted(serving.values()),
+            "leaving": [] if under_test.handing_over else sorted(pool.leaving.values()),
+            "foreign": [name[:100] for name in pool.foreign],
+            "serving": sorted(name for each, name in serving.items() if shadow_model in pool.models[each]),
+            "keyHeld": (route.gateway_key, route.gateway_key_version) in under_test.gateway_keys,
+        },
+    )

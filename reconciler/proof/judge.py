@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.hosts.contract import UsageRow
@@ -40,6 +40,17 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a path needs in the revision and on its host, and what stands there; an account by itself needs nothing.
+
+    Scalars and lists of them, for the record.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    answered: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Intended:
     """One path, and everything that a proof of it must name."""
 
@@ -64,6 +75,8 @@ class Intended:
     """True when the active revision has the route for this model."""
     configured: Verdict
     policy: Policy
+    standing: Standing = Standing()
+    """What `configured` was judged from."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,45 @@ def broken(reason: Reason, message: str) -> Verdict:
 def inconclusive(reason: Reason, message: str) -> Verdict:
     """Return a verdict that says the link could not be judged."""
     return Verdict(Status.INCONCLUSIVE, reason, message)
+
+
+def judge_configured(standing: Standing) -> Verdict:
+    """Judge whether all that a path needs stands in the revision under test and on its host, and nothing beside it."""
+    asked, stands = standing.asked, standing.answered
+    group = asked.get("group")
+    if stands.get("inRevision") is not True:
+        return broken(
+            Reason.NOT_IN_REVISION,
+            f"revision {asked.get('revision')} has no enabled route {asked.get('route')} "
+            f"for model {asked.get('model')}",
+        )
+    if stands.get("unknown") is not None:
+        return inconclusive(Reason.HOST_UNKNOWN, str(stands["unknown"]))
+    if stands.get("groupId") is None or stands["groupId"] != asked.get("groupId"):
+        message = f"host {asked.get('host')} has no group {group} with id {asked.get('groupId')}"
+        return broken(Reason.GROUP_MISSING, message)
+    if stands.get("foreign"):
+        names = _listed(stands["foreign"], repr)
+        return broken(Reason.FOREIGN_ACCOUNT, f"accounts that no manifest binds to {group} serve it: {names}")
+    if stands.get("leaving"):
+        names = _listed(stands["leaving"])
+        message = f"accounts of ours that no manifest binds to {group} still serve it: {names}"
+        return broken(Reason.ACCOUNT_LEAVING, message)
+    if not stands.get("accounts"):
+        return broken(Reason.NO_ACCOUNT_BOUND, f"no account is bound to {group}")
+    if not stands.get("serving"):
+        message = f"no account of {group} serves {asked.get('shadowModel')!r} on the host"
+        return broken(Reason.MODEL_NOT_SERVED, message)
+    if stands.get("keyHeld") is not True:
+        message = (
+            f"the gateway does not hold {asked.get('gatewayKey')} version {asked.get('gatewayKeyVersion')}"
+        )
+        return broken(Reason.GATEWAY_KEY_UNKNOWN, message)
+    return HOLDS
+
+
+def _listed(names: Any, said: Callable[[Any], str] = str) -> str:
+    return ", ".join(said(each) for each in (names if isinstance(names, list) else [names]))
 
 
 def judge_runtime(intended: Intended, state: Mapping[str, Any] | None) -> Verdict:

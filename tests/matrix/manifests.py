@@ -50,6 +50,7 @@ def manifests(
     models: Mapping[str, str] = MODELS,
     doors: Mapping[str, str] | None = None,
     suspended: str = "",
+    given: str = "",
     **route_priorities: int,
 ) -> ManifestSet:
     """Return the set; `route_priorities` lays other priorities over.
@@ -58,13 +59,16 @@ def manifests(
     `replaced`: "account" gives alpha another base URL of its upstream, "key" gives east-chat a second key.
     `channel`: east-chat has prices of its own. `models`: another shadow model for a public one.
     `doors`: another shadow group and gateway key for a route. `suspended` is the name of an account or shadow group.
+    `given` is a gateway key that was made elsewhere.
     """
     names, on_host = renamed or {}, host_names or {}
+    key = {"valueFrom": _env("GIVEN")}
     documents = [
         _plane(), *(_host(name) for name in ("east", "west")),
         *(_doc("ShadowGroup", name, host=host, settings=_PRICED if (name, channel) == ("east-chat", True) else {})
           for name, host in GROUPS.items()),
-        *(_doc("GatewayKey", name, group=name, version=2 if (name, replaced) == ("east-chat", "key") else 1)
+        *(_doc("GatewayKey", name, group=name, version=2 if (name, replaced) == ("east-chat", "key") else 1,
+               **(key if name == given else {}))
           for name in GROUPS),
         *(_account(name, names.get(name, name), on_host.get(name),
                    "" if (name, replaced) == ("alpha", "account") else "/v1") for name in ACCOUNTS),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from reconciler.proof.model import Link, PathKey
 from tests.matrix.judged import PATHS, verified
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import HOSTS, copied, opened
@@ -57,3 +58,21 @@ def test_late_members_and_late_rows_are_waited_for_by_looking(tmp_path: Path) ->
     code, took_s = run(main)
     assert code == 0
     assert took_s < 60
+
+
+def test_each_link_records_what_was_asked_and_all_but_the_last_what_came_back(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            _, proofs = await verified(world)
+
+        links = proofs[PathKey("near", "smart")].links
+        assert [result.link for result in links] == list(Link)
+        assert all(result.asked for result in links)
+        assert all(result.answered for result in links[:-1])
+        stands = links[0].answered
+        assert (stands["accounts"], stands["serving"]) == (["alpha", "beta"], ["alpha", "beta"])
+        assert (stands["foreign"], stands["keyHeld"]) == ([], True)
+
+    run(main)

@@ -19,7 +19,7 @@ from tests.matrix.causes import route_paths
 from tests.matrix.judged import ready
 from tests.matrix.manifests import ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
-from tests.matrix.world import World, copied, opened
+from tests.matrix.world import SECRETS, World, copied, opened
 
 OTHER_MODEL = {"smart": "gpt-large", "fast": "gpt-large"}
 """The public model fast leads to another shadow model: a change of three of the six paths."""
@@ -169,5 +169,32 @@ def test_what_none_put_into_service_is_proved_by_the_next_run_after_a_kill(
 
         assert (report.promoted, report.exit_code) == (False, 0)
         assert {of[path] for path in FAST} == {report.revision}
+
+    run(main)
+
+
+async def key_made_elsewhere(world: World, group: str) -> str:
+    """Make a host key for a group on east as somebody else would; return its value."""
+    async with httpx.AsyncClient(transport=world.net, base_url="http://east.test/api/v1") as client:
+        who = {"email": "reconciler@example.com", "password": SECRETS["RECONCILE_SECRET_EAST_ISSUER"]}
+        token = (await client.post("/auth/login", json=who)).json()["data"]["access_token"]
+        body = {"name": f"by hand for {group}", "group_id": (await world.group(group, "east"))["id"]}
+        made = await client.post("/keys", json=body, headers={"authorization": f"Bearer {token}"})
+    assert made.is_success, made.text
+    return str(made.json()["data"]["key"])
+
+
+def test_another_value_of_a_given_key_is_not_ready_by_the_proof_of_the_value_before(
+    applied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(given="east-chat")
+        async with opened(copied(applied, tmp_path / "world"), clock, wanted) as world:
+            for group, truth in (("east-chat", ("True", "Ready")), ("east-spare", ("False", "WrongGroup"))):
+                monkeypatch.setitem(SECRETS, "RECONCILE_SECRET_GIVEN", await key_made_elsewhere(world, group))
+                report = await world.apply(ApplyOptions(prove="none", unproved=True))
+
+                assert report.promoted
+                assert ready(report, "Route", "near") == truth
 
     run(main)

@@ -13,7 +13,7 @@ from reconciler.cli.options import read_manifests
 from reconciler.hosts.contract import UsageRow
 from reconciler.manifest import ManifestSet
 from reconciler.proof import judge
-from reconciler.proof.judge import Intended, Policy, Verdict
+from reconciler.proof.judge import Intended, Policy, Standing, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathKey, PathProof, Reason, Status
 from reconciler.proof.record import describe_row, intended_json
 
@@ -49,7 +49,34 @@ def overflow(**changes: Any) -> Intended:
         configured=judge.HOLDS,
         policy=Policy(),
     )
-    return replace(intended, **changes)
+    return configured(replace(intended, **changes))
+
+
+def configured(wanted: Intended, **stands: Any) -> Intended:
+    """Return an intent for which all stands that it needs, but for what is given, and judged so."""
+    accounts = sorted(wanted.accounts.values())
+    asked = {
+        "revision": wanted.revision,
+        "route": wanted.key.route,
+        "model": wanted.key.model,
+        "host": wanted.host,
+        "group": wanted.group,
+        "groupId": wanted.group_id,
+        "shadowModel": wanted.shadow_model,
+        "gatewayKey": wanted.gateway_key,
+        "gatewayKeyVersion": "v1",
+    }
+    answered = {
+        "inRevision": True,
+        "groupId": wanted.group_id,
+        "accounts": accounts,
+        "leaving": [],
+        "foreign": [],
+        "serving": accounts,
+        "keyHeld": True,
+    }
+    standing = Standing(asked, {**answered, **stands})
+    return replace(wanted, configured=judge.judge_configured(standing), standing=standing)
 
 
 def alpha(**changes: Any) -> Intended:
@@ -172,7 +199,7 @@ def route_proof(
     found = list(rows) if rows is not None else [usage_row(wanted)]
     served = {"status": status, "requestId": REQUEST, "correlationId": CORRELATION, "decision": decided}
     steps: list[tuple[Link, Verdict, Mapping[str, Any], Mapping[str, Any]]] = [
-        (Link.CONFIGURED, wanted.configured, {}, {}),
+        (Link.CONFIGURED, wanted.configured, wanted.standing.asked, wanted.standing.answered),
         (Link.RUNTIME, judge.judge_runtime(wanted, state), {"route": wanted.key.route}, state or {}),
         (
             Link.RESOLVED,
@@ -283,12 +310,10 @@ def every_kind_of_proof() -> dict[str, PathProof]:
         "account proved": account_proof(),
         "account refused": account_proof(status=502),
         "account billed elsewhere": account_proof(rows=[usage_row(alpha(), account_id="9")]),
-        "not configured": route_proof(
-            overflow(configured=judge.broken(Reason.GROUP_MISSING, "no such group"))
-        ),
-        "host unknown": route_proof(
-            overflow(configured=judge.inconclusive(Reason.HOST_UNKNOWN, "no answer"))
-        ),
+        "not configured": route_proof(configured(wanted, groupId=None)),
+        "host unknown": route_proof(configured(wanted, unknown="no answer")),
+        "stranger in the group": route_proof(configured(wanted, foreign=["o'brien"])),
+        "key not held": route_proof(configured(wanted, keyHeld=False)),
         "cooling": route_proof(
             in_service,
             state={"route_id": "chat-overflow", "state": "open", "open_until": "2030-01-02T03:05:00Z"},

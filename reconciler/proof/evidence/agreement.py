@@ -119,11 +119,29 @@ def _asked(predicate: Predicate, intended: Intent) -> Iterator[Finding]:
         "public_model": intended.public_model,
         "revision": intended.revision,
         "unavailable": sorted(intended.better),
+        "model": intended.public_model,
+        "host": intended.host,
+        "group": intended.group,
+        "groupId": intended.group_id,
+        "shadowModel": intended.shadow_model,
+        "gatewayKey": intended.gateway_key,
         "correlationId": predicate.request.correlation_id if predicate.request else None,
     }
     for number, link in enumerate(predicate.links):
         for name in sorted(link.asked.keys() & wanted.keys()):
             yield from _differs(f"links[{number}].asked.{name}", link.asked[name], wanted[name])
+        if link.link is Link.CONFIGURED:
+            yield from _differs("intended.configured.status", intended.configured.status, link.status)
+            yield from _differs("intended.configured.reason", intended.configured.reason, link.reason)
+            if "accounts" in link.answered:
+                where, names = f"links[{number}].answered", sorted(intended.accounts.values())
+                yield from _differs(f"{where}.accounts", link.answered["accounts"], names)
+                serving = link.answered.get("serving")
+                for each in serving if isinstance(serving, list) else ():
+                    if each not in names:
+                        yield Finding(
+                            f"{ROOT}.{where}.serving", f"names {each!r}, which is not among {names}"
+                        )
 
 
 def _decision(decision: Decision, request: Request, intended: Intent) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from reconciler.proof import judge
 from reconciler.proof.evidence.findings import Finding
-from reconciler.proof.judge import Intended, Verdict
+from reconciler.proof.judge import Intended, Standing, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathProof, Reason, Status
 from reconciler.proof.outcome import needed
 from reconciler.proof.record import intended_from, row_from
@@ -82,7 +82,10 @@ def _link(number: int, proof: PathProof, intended: Intended) -> list[Finding]:
 
 
 def _configured(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict | None:
-    return intended.configured
+    if not result.answered:
+        # A record from before this was kept: only a link that does not hold can say so.
+        return None if result.status is Status.HOLDS else intended.configured
+    return judge.judge_configured(Standing(result.asked, result.answered))
 
 
 def _runtime(proof: PathProof, result: LinkResult, intended: Intended) -> Verdict | None:

@@ -49,7 +49,17 @@ _RESOLVED = (
     "error",
 )
 ASKED: Mapping[Link, tuple[str, ...]] = {
-    Link.CONFIGURED: (),
+    Link.CONFIGURED: (
+        "revision",
+        "route",
+        "model",
+        "host",
+        "group",
+        "groupId",
+        "shadowModel",
+        "gatewayKey",
+        "gatewayKeyVersion",
+    ),
     Link.RUNTIME: ("route",),
     Link.RESOLVED: ("managed_key", "public_model", "revision", "unavailable"),
     Link.SERVED: (),
@@ -58,7 +68,7 @@ ASKED: Mapping[Link, tuple[str, ...]] = {
 }
 """What each link's `asked` may hold; the question of `served` is the statement's `request`."""
 ANSWERED: Mapping[Link, tuple[str, ...]] = {
-    Link.CONFIGURED: (),
+    Link.CONFIGURED: ("inRevision", "groupId", "accounts", "leaving", "foreign", "serving", "keyHeld"),
     Link.RUNTIME: _RUNTIME,
     Link.RESOLVED: _RESOLVED,
     Link.SERVED: (),

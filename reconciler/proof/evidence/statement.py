@@ -141,9 +141,16 @@ def _link(result: LinkResult) -> dict[str, Any]:
         "durationMs": round(result.duration_ms, 1),
         "asked": {name: value_of(result.asked[name]) for name in ASKED[result.link] if name in result.asked},
         "answered": {
-            name: value_of(result.answered[name]) for name in ANSWERED[result.link] if name in result.answered
+            name: _names_of_others(name, result.answered[name])
+            for name in ANSWERED[result.link]
+            if name in result.answered
         },
     }
+
+
+def _names_of_others(name: str, value: Any) -> Any:
+    """Return a value of an answer; what strangers called their accounts is text like any other of theirs."""
+    return [text_of(each) for each in value] if name == "foreign" else value_of(value)
 
 
 def aliases(part: type[Intent] | type[Usage]) -> list[str]:
