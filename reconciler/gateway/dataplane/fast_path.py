@@ -9,6 +9,7 @@ The rules are those of the general path: the same functions decide, count and wr
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from reconciler.gateway.dataplane.caller import Caller, is_limited, valid_key
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from reconciler.gateway.dataplane.app import DataPlane
 
 
+log = logging.getLogger(__name__)
+
+
 class FastPath:
     """Begins requests on one data plane whose upstream is our own pool."""
 
@@ -33,6 +37,15 @@ class FastPath:
 
     def take(self, client: FastClient, head: Head, body: bytes) -> FastRequest | None:
         """Return a request to be started; None: it is not an ordinary one, and nothing was done."""
+        try:
+            return self._taken(client, head, body)
+        except (
+            Exception
+        ):  # a fault of ours must not close the connection: the general path may know what to do
+            log.exception("a request is left to the general path: the fast one failed")
+            return None
+
+    def _taken(self, client: FastClient, head: Head, body: bytes) -> FastRequest | None:
         plane = self.plane
         revision = plane.revisions.active
         if revision is None or len(body) > plane.settings.max_body_bytes:
@@ -48,10 +61,12 @@ class FastPath:
         group = group_of(caller, inbound.model)
         if group is None:
             return None
-        admitted = is_limited(caller)
-        if admitted and not self._admits(caller):
-            return None
-        return FastRequest(self, client, head, caller, inbound, group, admitted=admitted)
+        request = FastRequest(self, client, head, caller, inbound, group)
+        if is_limited(caller):
+            if not self._admits(caller):
+                return None
+            request.admitted = True  # nothing can fail between being counted and being started
+        return request
 
     def _admits(self, caller: Caller) -> bool:
         """Hold the managed key's limits against a request. False: it is refused, or others must be asked."""

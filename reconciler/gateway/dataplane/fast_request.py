@@ -68,7 +68,6 @@ class FastRequest:
     """One request on its way. It ends by `_finish`, or by being handed over."""
 
     __slots__ = (
-        "_admitted",
         "_attempt_began",
         "_attempts",
         "_caller",
@@ -92,6 +91,7 @@ class FastRequest:
         "_told",
         "_trail",
         "_waiting",
+        "admitted",
         "row",
     )
 
@@ -103,8 +103,6 @@ class FastRequest:
         caller: Caller,
         inbound: Inbound,
         group: LogicalGroup,
-        *,
-        admitted: bool,
     ) -> None:
         self._path = path
         self._plane = plane = path.plane
@@ -113,7 +111,8 @@ class FastRequest:
         self._caller = caller
         self._inbound = inbound
         self._group = group
-        self._admitted = admitted
+        self.admitted = False
+        """The managed key's limits were counted up, and are to be counted down."""
         self._started = plane.monotonic()
         at = plane.clock()
         self._attempts: list[JsonObject] = []
@@ -399,7 +398,7 @@ class FastRequest:
             self._group,
             self.row,
             self._attempts,
-            self._admitted,
+            self.admitted,
             self._trail,
             self._stickiness,
             failed,
@@ -457,7 +456,7 @@ class FastRequest:
         plane.log.put(row)
         plane.runtime.leave(caller.revision.info.revision)
         plane.counts.request(row.endpoint, status, took_s, self._attempts)
-        if self._admitted:
+        if self.admitted:
             alone, limits = plane.runtime.backend.alone, caller.key.limits
             assert alone is not None
             alone.leave_now(caller.key.name, concurrent=limits.concurrent_requests)

@@ -438,6 +438,22 @@ async def test_a_fault_of_ours_is_answered_and_written_down(monkeypatch: pytest.
         assert (await client.ask(request())).status == 200
 
 
+async def test_a_fault_of_ours_before_a_request_begins_leaves_it_to_the_general_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with served() as gateway:
+        client = await gateway.connect()
+        await client.ask(request())
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr("reconciler.gateway.dataplane.fast_path.group_of", broken)
+
+        assert (await client.ask(request())).status == 200
+        assert len(gateway.general) == 1
+
+
 async def test_a_connection_that_ends_finishes_its_request_and_says_so() -> None:
     async with served() as gateway:
         answering = asyncio.Event()
