@@ -32,6 +32,8 @@ class LoadResult:
     problems: tuple[Problem, ...]
     broken: frozenset[tuple[str, str]] = frozenset()
     """(kind, name) of documents left out, so that what refers to them is not blamed as well."""
+    readable: tuple[Loaded, ...] = ()
+    """Those of them that only have fields too many: what they refer to is known, and checked as well."""
 
     def may_be(self, kind: str, name: str) -> bool:
         """True when a document that could not be read may have been this one."""
@@ -76,6 +78,9 @@ class _Loading:
     items: dict[tuple[str, str], Loaded] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[tuple[str, str]] = field(default_factory=set)
+    readable: list[Loaded] = field(default_factory=list)
+    first: dict[tuple[str, str], Location] = field(default_factory=dict)
+    """Where the name of each document stands that says its kind and name, left out or not."""
 
     def text(self, file: str, text: str) -> int:
         """Take in one file; return how many documents it held, unreadable ones included."""
@@ -99,21 +104,19 @@ class _Loading:
             return
         assert kind is not None
         subject = structure.Subject(kind, f"{kind} {quote(name)}" if name else kind, places)
-        resource, problems = structure.build(kind, value, subject)
-        if resource is None:
-            shown = [*problems, *plain_secrets(value, subject.called, subject.at, subject.at_key)]
+        if name != UNKNOWN and (again := self._again(kind, name, subject)) is not None:
+            self.problems.append(again)
+        built = structure.build(kind, value, subject)
+        if built.resource is None:
+            if built.readable is not None:
+                self.readable.append(Loaded(built.readable, places.values, places.keys))
+            shown = [*built.problems, *plain_secrets(value, subject.called, subject.at, subject.at_key)]
             self._leave_out(kind, name, [problem for problem in shown if problem.location not in flaws])
             return
         if flaws:
             self._leave_out(kind, name, [])
             return
-        first = self.items.get((kind, resource.name))
-        if first is None:
-            self.items[(kind, resource.name)] = Loaded(resource, places.values, places.keys)
-            return
-        message = f"{kind} {quote(resource.name)} stands already at {first.at(('metadata', 'name'))}"
-        place = subject.at(("metadata", "name"))
-        self.problems.append(Problem(place, "duplicate-name", message, "rename one of the two, or remove it"))
+        self.items.setdefault((kind, name), Loaded(built.resource, places.values, places.keys))
 
     def result(self, documents: Mapping[str, int]) -> LoadResult:
         """Close the books; `documents` counts them by path."""
@@ -124,7 +127,17 @@ class _Loading:
                 self.problems.append(Problem(Location(path, 1, 1), "nothing-found", message, fix))
         items = dict(sorted(self.items.items()))
         manifests = ManifestSet(items, digest(items.values()))
-        return LoadResult(manifests, tuple(sorted(self.problems)), frozenset(self.broken))
+        readable = tuple(self.readable)
+        return LoadResult(manifests, tuple(sorted(self.problems)), frozenset(self.broken), readable)
+
+    def _again(self, kind: str, name: str, subject: structure.Subject) -> Problem | None:
+        """Return the problem when a document of this kind and name was seen already, in whatever state."""
+        place = subject.at(("metadata", "name"))
+        if (kind, name) not in self.first:
+            self.first[(kind, name)] = place
+            return None
+        message = f"{kind} {quote(name)} stands already at {self.first[(kind, name)]}"
+        return Problem(place, "duplicate-name", message, "rename one of the two, or remove it")
 
     def _leave_out(self, kind: str, name: str, problems: list[Problem]) -> None:
         self.broken.add((kind, name))

@@ -18,7 +18,7 @@ def dangling(loaded: LoadResult) -> Iterator[Problem]:
     names: dict[str, list[str]] = {}
     for kind, name in loaded.manifests.items:
         names.setdefault(kind, []).append(name)
-    for item in loaded.manifests:
+    for item in (*loaded.manifests, *loaded.readable):
         for ref in item.resource.references():
             if (ref.kind, ref.name) not in loaded.manifests.items and not loaded.may_be(ref.kind, ref.name):
                 yield _dangling(item, ref, names)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -16,14 +18,27 @@ from reconciler.manifest.meta import KINDS, Resource
 from reconciler.manifest.misfits import BETWEEN_FIELDS, Finding, Subject, against_schema, finding, see
 from reconciler.manifest.quote import dotted
 
-__all__ = ["MAX_PROBLEMS", "Subject", "build"]
+__all__ = ["MAX_PROBLEMS", "Built", "Subject", "build"]
 
 MAX_PROBLEMS = 100
 """Problems of one document after which the rest goes unsaid."""
 
 
-def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resource | None, list[Problem]]:
-    """Return the typed resource, or None and everything that is wrong with the document's structure."""
+@dataclass(frozen=True)
+class Built:
+    """The typed resource, or None and everything that is wrong with the document's structure."""
+
+    resource: Resource | None
+    problems: tuple[Problem, ...] = ()
+    readable: Resource | None = None
+    """With problems: what the document says once its unknown fields are renamed to what was meant, or left out.
+
+    Not to be acted on: it is for telling in the same run what else is wrong. None when other fields are wrong too.
+    """
+
+
+def build(kind: str, value: Mapping[str, Any], subject: Subject) -> Built:
+    """Hold one document against the schema and the model of its kind."""
     findings = _without_misspelt(
         islice(against_schema(_validator(kind), value, subject, leave_out=BETWEEN_FIELDS), MAX_PROBLEMS + 1)
     )
@@ -33,12 +48,28 @@ def build(kind: str, value: Mapping[str, Any], subject: Subject) -> tuple[Resour
         findings += _from_pydantic(error, findings, subject)
     else:
         if not findings:
-            return resource, []
+            return Built(resource)
     problems = [found.problem for found in findings]
     if len(problems) > MAX_PROBLEMS:
         message = f"{subject.called}: more than {MAX_PROBLEMS} problems; the rest is not listed"
         problems[MAX_PROBLEMS:] = [Problem(subject.at(()), "too-many-problems", message, "mend these first")]
-    return None, problems
+    return Built(None, tuple(problems), _without_unknown(kind, value, findings))
+
+
+def _without_unknown(kind: str, value: Mapping[str, Any], findings: Iterable[Finding]) -> Resource | None:
+    mended = deepcopy(dict(value))
+    for found in findings:
+        if found.problem.rule == "unknown-field":
+            mapping: Any = mended
+            for step in found.path[:-1]:
+                mapping = mapping[step]
+            taken = mapping.pop(found.path[-1])
+            if found.meant is not None:
+                mapping.setdefault(found.meant[-1], taken)
+    try:
+        return KINDS[kind].model_validate(mended)
+    except ValidationError:
+        return None
 
 
 def _without_misspelt(findings: Iterable[Finding]) -> list[Finding]:

@@ -247,3 +247,34 @@ def test_different_endpoints_are_different(one: str, other: str) -> None:
 )
 def test_a_port_or_host_that_cannot_be_is_seen(url: str) -> None:
     assert not port_fits(url)
+
+
+def test_a_misspelt_field_hides_no_dangling_reference_and_no_second_of_its_name() -> None:
+    second = GROUP.replace("controlPlane: gateway", "contrlPlane: gatewy")
+    route = f"""{HEAD}kind: Route
+metadata: {{name: one}}
+spec: {{logicalGroup: chatt, shadowGroup: far, gatewayKey: far, wait: 1}}
+"""
+
+    result = loaded(f"{PLANE}---\n{GROUP}---\n{second}{route}")
+
+    assert ["duplicate-name", "unknown-field", "unknown-field"] == sorted(p.rule for p in result.problems)
+    assert [
+        'LogicalGroup "chat": spec.controlPlane names ControlPlane "gatewy", which does not exist',
+        'Route "one": spec.gatewayKey names GatewayKey "far", which does not exist',
+        'Route "one": spec.logicalGroup names LogicalGroup "chatt", which does not exist',
+        'Route "one": spec.shadowGroup names ShadowGroup "far", which does not exist',
+    ] == sorted(p.message for p in check(result) if p.rule == "dangling-reference")
+
+
+def test_a_misspelt_field_may_stand_in_what_an_alias_repeats() -> None:
+    host = f"""{HEAD}kind: ShadowHost
+metadata: {{name: far}}
+spec:
+  driver: sub2api
+  adminEndpoint: https://far.example.com
+  adminCredential: {{valueFrom: &source {{envv: RECONCILE_SECRET_FAR}}}}
+  keyIssuer: {{email: issuer@example.com, passwordFrom: *source}}
+"""
+
+    assert {"unknown-field"} == {problem.rule for problem in loaded(host).problems}
