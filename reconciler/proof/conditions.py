@@ -23,7 +23,7 @@ from reconciler.manifest import (
     ShadowHost,
 )
 from reconciler.proof.drills.model import ADVICE as DRILL_ADVICE
-from reconciler.proof.drills.model import DRILLS, PER_KEY, DrillKey, DrillResult
+from reconciler.proof.drills.model import DRILLS, PER_KEY, DrillKey, DrillReason, DrillResult
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import ADVICE, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
 from reconciler.proof.scope import Scope
@@ -260,16 +260,20 @@ def _drilled(resource: Resource, paths: Sequence[PathKey], facts: Facts, policy:
         found = known.get((drill, group, name))
         what = f"drill {drill} of {f'{group}/{name}' if group else f'key {name}'}"
         if found is None or found.status is Status.INCONCLUSIVE:
-            message = f"{what}: {found.message}" if found else f"{what} has not run yet"
+            message = _drill_sentence(what, found) if found else f"{what} has not run yet"
             unknown = unknown or Condition(
                 "Drilled", "Unknown", found.reason.value if found else "NotTried", message
             )
         elif found.status is Status.BROKEN:
-            advice = DRILL_ADVICE.get(found.reason, "")
-            return Condition("Drilled", "False", found.reason.value, f"{what}: {found.message}; {advice}")
+            return Condition("Drilled", "False", found.reason.value, _drill_sentence(what, found))
         elif (facts.now - found.at).total_seconds() > policy.freshness_s:
             unknown = unknown or Condition("Drilled", "Unknown", "Stale", f"{what} is too old; run verify")
     return unknown or Condition("Drilled", "True", "Drilled")
+
+
+def _drill_sentence(what: str, found: DrillResult) -> str:
+    advice = DRILL_ADVICE.get(found.reason, "")
+    return f"{what}: {found.message}" + (f"; {advice}" if advice else "")
 
 
 def _demanded(resource: Resource, path: PathKey, facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -342,13 +346,18 @@ def _within_budget(acceptance: Acceptance, facts: Facts) -> Condition:
         f"reserved today: {spent.requests} of {budget.max_requests} requests, "
         f"{spent.tokens} of {budget.max_tokens} tokens, {money}{ceiling} USD"
     )
-    refused = any(
+    paths = facts.scope.of(acceptance)
+    probes_refused = any(
         result.reason is Reason.OVER_BUDGET
-        for path in facts.scope.of(acceptance)
+        for path in paths
         if (proof := facts.proofs.get(path)) is not None
         for result in proof.links
     )
-    if refused:
+    drilled = {each for path in paths if path.route for each in _demanded(acceptance, path, facts)}
+    drills_refused = any(
+        each.reason is DrillReason.OVER_BUDGET and _drill_of(each.key) in drilled for each in facts.drills
+    )
+    if probes_refused or drills_refused:
         advice = ADVICE[Reason.OVER_BUDGET]
         return Condition("WithinBudget", "False", Reason.OVER_BUDGET.value, f"{said}; {advice}")
     return Condition("WithinBudget", "True", "WithinBudget", said)

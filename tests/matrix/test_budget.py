@@ -195,3 +195,24 @@ def test_the_plan_names_the_money_once_the_hosts_price_is_known(applied: Path, t
         assert any("USD by the hosts' own prices" in line for line in cost.lines())
 
     run(main)
+
+
+def test_a_drill_that_the_budget_does_not_allow_is_told_by_the_acceptance_too(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        # Enough to prove the six paths, and not for a drill besides.
+        wanted = manifests(max_requests=6, drills=("streaming",))
+        async with opened(copied(applied, tmp_path / "world"), clock, wanted) as world:
+            of_another_day(clock)
+            report, proofs = await verified(world)
+
+        assert all(proofs[path].holds for path in route_paths(*ROUTES))
+        within = condition(report, "Acceptance", "all", "WithinBudget")
+        assert (within.status, within.reason) == ("False", "OverBudget")
+        assert ready(report, "Route", "near") == ("Unknown", "OverBudget")
+        advice = "raise the Acceptance's budget, or wait for the next UTC day"
+        assert condition(report, "Route", "near", "Ready").message.endswith(f"; {advice}")
+        assert report.exit_code == 3
+
+    run(main)
