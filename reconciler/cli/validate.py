@@ -92,7 +92,7 @@ Examples:
 def schema(kind: str | None, folder: Path | None) -> None:
     """Print the JSON Schema of KIND, or of any manifest.
 
-    An editor with a YAML language server completes and checks a file whose first line names its schema, such as
+    An editor with a YAML language server completes and checks a document that names its schema in a comment, such as
     "# yaml-language-server: $schema=../schemas/any.json".
     """
     if folder is not None:

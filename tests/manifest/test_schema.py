@@ -125,12 +125,20 @@ def test_writing_makes_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.name)
-def test_every_example_file_names_the_schema_that_fits_it(path: Path) -> None:
-    first = path.read_text().splitlines()[0]
+def test_every_example_document_names_the_schema_that_fits_its_file(path: Path) -> None:
+    """The YAML language server takes a modeline for the document in which it stands, not for the whole file."""
+    lines = path.read_text().splitlines()
+    modeline = lines[0]
     prefix = "# yaml-language-server: $schema="
-    assert first.startswith(prefix)
-    named = (path.parent / first.removeprefix(prefix)).resolve()
+    assert modeline.startswith(prefix)
+    named = (path.parent / modeline.removeprefix(prefix)).resolve()
 
-    kinds = {item.resource.KIND for item in load([str(path)]).manifests}
+    manifests = load([str(path)]).manifests
+    kinds = {item.resource.KIND for item in manifests}
 
     assert named == ROOT / "schemas" / (schema.file_name(kinds.pop()) if len(kinds) == 1 else schema.ANY)
+    first, *rest = sorted(item.at().line for item in manifests)
+    assert modeline in lines[:first]
+    for begins in rest:
+        above = lines[: begins - 1]
+        assert modeline in above[len(above) - above[::-1].index("---") :]
