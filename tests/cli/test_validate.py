@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from reconciler.cli.validate import schema, validate
 from reconciler.manifest import KINDS
 from reconciler.manifest.schema import files
-from tests.manifest.cast import EXAMPLES, GROUP
+from tests.manifest.cast import EXAMPLES, GROUP, PLANE
 
 
 def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
@@ -27,15 +27,16 @@ def test_good_manifests_exit_0() -> None:
 def test_an_error_exits_1_and_shows_place_rule_and_mend(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(GROUP.replace("controlPlane", "controlPlan"))
+    (tmp_path / "plane.yaml").write_text(PLANE)
 
-    result = run(path)
+    result = run(tmp_path)
 
     assert result.exit_code == 1
     assert result.output.splitlines() == [
         f'{path}:6:3: error: LogicalGroup "chat": "controlPlan" is not a field of spec [unknown-field]',
         "    did you mean controlPlane?",
         "",
-        "1 error, 0 warnings; 0 manifests loaded",
+        "1 error, 0 warnings; 1 manifest loaded",
     ]
 
 
