@@ -20,7 +20,7 @@ from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import Action, Change, ChangeClass, DesiredObject, ObjectKey, ObservedObject
 from reconciler.plan.order import waves
 from reconciler.proof.accounts import QUARANTINE, label
-from reconciler.proof.model import PathProof
+from reconciler.proof.model import ADVICE, PathProof
 from reconciler.proof.together import together
 
 QUARANTINES_AT_ONCE = 24
@@ -89,7 +89,7 @@ class Expand:
             why = (
                 f"needs {error.args[0]}, which does not exist"
                 if isinstance(error, KeyError)
-                else error.message
+                else error.message.removeprefix(f"{change.key.kind}/{change.key.name}: ")
             )
             self.result.failed[change.key] = why
             self.workspace.progress.warn(f"{change.key.kind}/{change.key.name}: {why}")
@@ -182,4 +182,6 @@ def _all_proved(found: Sequence[PathProof]) -> bool:
 
 def _why(found: Sequence[PathProof]) -> str:
     first = next((proof.broken for proof in found if proof.broken is not None), None)
-    return f"not proved: {first.reason.value}: {first.message}" if first else "not proved"
+    if first is None:
+        return "not proved"
+    return f"not proved: {first.reason.value}: {first.message}; {ADVICE[first.reason]}"

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.engine.apply import Report
 from reconciler.errors import RemoteError
-from reconciler.proof.model import Link, PathKey, PathProof, Reason, Status
+from reconciler.proof.model import ADVICE, Link, PathKey, PathProof, Reason, Status
 from tests.matrix.causes import route_paths
 from tests.matrix.judged import condition, ready, verified
 from tests.matrix.manifests import ROUTES, manifests
@@ -229,5 +229,23 @@ def test_an_account_of_ours_in_another_group_is_not_called_foreign_and_one_apply
             report = await world.apply()
             assert (report.exit_code, report.held_back) == (0, {})
             assert (await world.account("alpha", "east"))["group_ids"] == alpha["group_ids"]
+
+    run(main)
+
+
+def test_a_new_account_that_its_upstream_turns_away_is_held_back_with_what_to_do(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(replaced="account")
+        async with opened(copied(applied, tmp_path / "world"), clock, wanted) as world:
+            faults = {"faults": [{"kind": "status", "status": 401}]}
+            world.upstreams["alpha"].faults.replace(faults, frozenset({"status"}))
+            report = await world.apply()
+
+        (why,) = report.held_back.values()
+        assert why.startswith("not proved: AccountMarked: account alpha did not serve (status 502)")
+        assert why.endswith(f"; {ADVICE[Reason.ACCOUNT_MARKED]}")
+        assert ready(report, "ProviderAccount", "alpha") == ("False", "HeldBack")
 
     run(main)
