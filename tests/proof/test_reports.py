@@ -171,6 +171,16 @@ def test_failed_drills_are_troubles_and_those_of_models_that_are_gone_are_not_to
     assert len(found.drills) == 2
 
 
+def test_a_failed_drill_that_nobody_asks_for_any_more_is_not_told() -> None:
+    group = status("LogicalGroup", "chat")
+    failing = Condition("Drilled", "False", "FallbackDead", "it said")
+    asked = replace(group, conditions=(*group.conditions, failing))
+    failed = [drill(LinkStatus.BROKEN, DrillReason.FALLBACK_DEAD)]
+
+    assert report(candidate("b"), also=[group], drills=failed).worst is State.PROVED
+    assert report(candidate("b"), also=[asked], drills=failed).worst is State.BROKEN
+
+
 def test_evidence_is_named_only_of_this_very_proof() -> None:
     proof = cast.route_proof()
     known = {(proof.key, cast.NOW): "ev-1"}

@@ -138,7 +138,12 @@ def gather(
     known = {(choice.logical_group, choice.public_model) for choice in choices}
     known |= {("", each.name) for each in statuses if each.kind == "ManagedKey"}
     exercised = sorted(
-        (each for each in drills if (each.key.logical_group, each.key.model or each.key.subject) in known),
+        (
+            each
+            for each in drills
+            if (each.key.logical_group, each.key.model or each.key.subject) in known
+            and _still_asked_for(each, statuses)
+        ),
         key=lambda each: each.key,
     )
     judged = [each for each in statuses if _ready(each).reason not in OUT_OF_SCOPE]
@@ -152,6 +157,19 @@ def gather(
         ready=sum(_ready(each).status == "True" for each in judged),
         asked=len(judged),
     )
+
+
+def _still_asked_for(drill: DrillResult, statuses: Sequence[ManifestStatus]) -> bool:
+    """False for a drill in trouble whose group or key says that nothing is wrong with the drills asked of it."""
+    if drill.status not in (Status.BROKEN, Status.INCONCLUSIVE):
+        return True
+    group = drill.key.logical_group
+    owner = ("LogicalGroup", group) if group else ("ManagedKey", drill.key.subject)
+    found = next((each for each in statuses if (each.kind, each.name) == owner), None)
+    if found is None:
+        return True
+    drilled = found.condition("Drilled")
+    return drilled is not None and drilled.status != "True"
 
 
 def _proofs(statuses: Sequence[ManifestStatus]) -> list[PathProof]:
