@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.engine.channels import foreign_channels
@@ -87,7 +87,7 @@ async def write_statuses(
         {(each.KIND, each.name): resource_digest(each) for each in resources}, lease
     )
     revision = seen.observed.snapshot.revision
-    before = {(status.kind, status.name): status for status in workspace.store.statuses()}
+    before = {(status.kind, status.name): status for status in workspace.store.written_statuses()}
     made = (
         _status(each, generations[each.KIND, each.name], revision, found, facts, workspace)
         for each in resources
@@ -127,6 +127,7 @@ def _status(
 
 
 def _stored(condition: Condition, generation: int, workspace: Workspace) -> StoredCondition:
+    end = condition.until
     return StoredCondition(
         type=condition.type,
         status=condition.status,
@@ -134,6 +135,7 @@ def _stored(condition: Condition, generation: int, workspace: Workspace) -> Stor
         message=condition.message[:MESSAGE_CHARS],
         observed_generation=generation,
         last_transition_time=workspace.clock.now(),
+        until=replace(end, message=end.message[:MESSAGE_CHARS]) if end else None,
     )
 
 

@@ -7,7 +7,7 @@ Degraded besides, for a failed account of a group that still serves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -26,11 +26,17 @@ from reconciler.proof.drills.model import ADVICE as DRILL_ADVICE
 from reconciler.proof.drills.model import DRILLS, PER_KEY, DrillKey, DrillReason, DrillResult
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import ADVICE, Link, LinkResult, PathKey, PathProof, Reason, Status, at_least
+from reconciler.proof.outcome import expires_at
 from reconciler.proof.scope import Scope
-from reconciler.state.model import Spent
+from reconciler.state.model import Expiry, Spent
 
 Truth = Literal["True", "False", "Unknown"]
 ManifestKey = tuple[str, str]
+
+STALE = "Stale"
+TARGET_NOT_READY = "TargetNotReady"
+RENEW = "run reconcile verify"
+"""What to do about a proof that is too old, or missing."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,13 @@ class Condition:
     status: Truth
     reason: str
     message: str = ""
+    until: Expiry | None = None
+    """Until when it holds if nothing is proved again; None: until something else is found."""
+
+    def as_of(self, now: datetime) -> Condition:
+        """Return the condition as it is at a moment."""
+        end = self.until
+        return Condition(self.type, "Unknown", end.reason, end.message) if end and end.over(now) else self
 
 
 @dataclass(frozen=True)
@@ -213,27 +226,37 @@ def _proved(paths: Sequence[PathKey], facts: Facts, policy: Policy) -> Condition
         )
     if condition.status != "True":
         return condition
+    ends = []
     for path in paths:
         proof = facts.proofs[path]
+        message = f"{describe(path)}: the proof is too old; {RENEW}"
         if not at_least(proof.grade, policy.minimum_grade):
             message = f"{describe(path)}: grade {proof.grade.value}, below {policy.minimum_grade.value}"
             return Condition("Proved", "False", Reason.GRADE_TOO_LOW.value, message)
-        if proof.observed_at is None or (facts.now - proof.observed_at).total_seconds() > policy.freshness_s:
-            return Condition(
-                "Proved", "Unknown", "Stale", f"{describe(path)}: the proof is too old; run verify"
-            )
-    return condition
+        if proof.observed_at is None:
+            return Condition("Proved", "Unknown", STALE, message)
+        ends.append(Expiry(expires_at(proof.observed_at, policy.freshness_s), STALE, message))
+    return replace(condition, until=_first(ends)).as_of(facts.now)
+
+
+def _first(ends: Iterable[Expiry | None]) -> Expiry | None:
+    """Return what expires first, or None when nothing does."""
+    return min((each for each in ends if each is not None), key=lambda each: each.at, default=None)
 
 
 def _through(resource: ControlPlane | ShadowHost, facts: Facts, policy: Policy) -> list[Condition]:
-    """A plane or host needs one current proof through it."""
+    """A plane or host needs one current proof through it: it expires with the newest."""
+    ends = []
     for proof in facts.proofs.values():
         through = isinstance(resource, ControlPlane) or proof.host == resource.name
-        fresh = proof.observed_at and (facts.now - proof.observed_at).total_seconds() <= policy.freshness_s
-        if through and fresh and proof.holds and (proof.key.route or isinstance(resource, ShadowHost)):
-            return [Condition(name, "True", name) for name in ("Resolved", "Served", "Proved")]
-    message = "no current proof leads through it"
-    return [Condition(name, "Unknown", "NoProof", message) for name in ("Resolved", "Served", "Proved")]
+        own = proof.key.route or isinstance(resource, ShadowHost)
+        if through and own and proof.observed_at is not None and proof.holds:
+            ends.append(expires_at(proof.observed_at, policy.freshness_s))
+    names, message = ("Resolved", "Served", "Proved"), f"no current proof leads through it; {RENEW}"
+    if not ends:
+        return [Condition(name, "Unknown", "NoProof", message) for name in names]
+    until = Expiry(max(ends), "NoProof", message)
+    return [Condition(name, "True", name, until=until).as_of(facts.now) for name in names]
 
 
 def _own_name(resource: Resource, facts: Facts) -> Condition | None:
@@ -244,7 +267,7 @@ def _own_name(resource: Resource, facts: Facts) -> Condition | None:
         proof = facts.proofs.get(path)
         name = (proof.intended or {}).get("managedKey") if proof else None
         if name not in (None, resource.name):
-            message = f"{describe(path)} was last proved in the name of {name}; run verify"
+            message = f"{describe(path)} was last proved in the name of {name}; {RENEW}"
             return Condition("Proved", "Unknown", "NotTried", f"logical group {group}: {message}")
     return None
 
@@ -256,6 +279,7 @@ def _drilled(resource: Resource, paths: Sequence[PathKey], facts: Facts, policy:
         return None
     known = {_drill_of(each.key): each for each in facts.drills}
     unknown: Condition | None = None
+    ends = []
     for drill, group, name in wanted:
         found = known.get((drill, group, name))
         what = f"drill {drill} of {f'{group}/{name}' if group else f'key {name}'}"
@@ -266,9 +290,10 @@ def _drilled(resource: Resource, paths: Sequence[PathKey], facts: Facts, policy:
             )
         elif found.status is Status.BROKEN:
             return Condition("Drilled", "False", found.reason.value, _drill_sentence(what, found))
-        elif (facts.now - found.at).total_seconds() > policy.freshness_s:
-            unknown = unknown or Condition("Drilled", "Unknown", "Stale", f"{what} is too old; run verify")
-    return unknown or Condition("Drilled", "True", "Drilled")
+        else:
+            end = expires_at(found.at, policy.freshness_s)
+            ends.append(Expiry(end, STALE, f"{what} is too old; {RENEW}"))
+    return unknown or Condition("Drilled", "True", "Drilled", until=_first(ends)).as_of(facts.now)
 
 
 def _drill_sentence(what: str, found: DrillResult) -> str:
@@ -311,7 +336,8 @@ def _ready(found: Sequence[Condition]) -> Condition:
         for condition in found:
             if condition.status == truth and condition.type not in BESIDE_READY:
                 return Condition("Ready", truth, condition.reason, condition.message)
-    return Condition("Ready", "True", "Ready", "every link of the proof holds")
+    until = _first(each.until for each in found if each.type not in BESIDE_READY)
+    return Condition("Ready", "True", "Ready", "every link of the proof holds", until)
 
 
 def _of_acceptance(
@@ -320,18 +346,23 @@ def _of_acceptance(
     if acceptance.suspended:
         return _of(acceptance, facts)
     worst = Condition("Ready", "True", "Ready", "every target is Ready")
+    ends = []
     for key in facts.scope.targets(acceptance):
-        target = ready(found[key])
+        target, name = ready(found[key]), f"{key[0]}/{key[1]}"
+        if target.until is not None:
+            message = f"{name}: {target.until.message}"[:1000]
+            ends.append(Expiry(target.until.at, TARGET_NOT_READY, message))
         if target.status == "True" or target.reason in OUT_OF_SCOPE:
             continue
         if worst.status == "True" or (target.status == "False" and worst.status == "Unknown"):
-            worst = Condition(
-                "Ready", target.status, "TargetNotReady", f"{key[0]}/{key[1]}: {target.message}"[:1000]
-            )
+            message = f"{name}: {target.message}"[:1000]
+            worst = Condition("Ready", target.status, TARGET_NOT_READY, message)
+    if worst.status == "True":
+        worst = replace(worst, until=_first(ends))
     names = ("Programmed", "Resolved", "Served", "Proved")
     return [
         _accepted(),
-        *(Condition(name, worst.status, worst.reason, worst.message) for name in names),
+        *(replace(worst, type=name) for name in names),
         _within_budget(acceptance, facts),
         worst,
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.proof.model import Link, PathProof, Reason, Status
@@ -48,4 +48,9 @@ def is_stale(proof: PathProof, now: datetime) -> bool:
     fresh_s = (proof.intended or {}).get("freshnessSeconds")
     if fresh_s is None or proof.observed_at is None:
         return False
-    return (now - proof.observed_at).total_seconds() > float(fresh_s)
+    return now > expires_at(proof.observed_at, float(fresh_s))
+
+
+def expires_at(observed_at: datetime, fresh_s: float) -> datetime:
+    """Return the last moment at which what was observed is fresh; `fresh_s` is in seconds."""
+    return observed_at + timedelta(seconds=fresh_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -35,6 +35,19 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Expiry:
+    """What a condition says, its status being Unknown, of every moment after `at`."""
+
+    at: datetime
+    reason: str
+    message: str = ""
+
+    def over(self, now: datetime) -> bool:
+        """True once the time has passed."""
+        return now > self.at
+
+
+@dataclass(frozen=True)
 class Condition:
     """One aspect of a manifest's state. `last_transition_time` is set by the store when `status` changes."""
 
@@ -44,6 +57,22 @@ class Condition:
     message: str = ""
     observed_generation: int = 0
     last_transition_time: datetime | None = None
+    until: Expiry | None = None
+    """Until when it holds by what is known now; None: until something else is found."""
+
+    def as_of(self, now: datetime) -> Condition:
+        """Return the condition as it is at a moment: what rests on a proof is Unknown once that is too old."""
+        if self.until is None or not self.until.over(now):
+            return self
+        end = self.until
+        return replace(
+            self,
+            status="Unknown",
+            reason=end.reason,
+            message=end.message,
+            last_transition_time=end.at,
+            until=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +92,10 @@ class Status:
     def condition(self, of_type: str) -> Condition | None:
         """Return the condition of a type, or None."""
         return next((each for each in self.conditions if each.type == of_type), None)
+
+    def as_of(self, now: datetime) -> Status:
+        """Return the status as it is at a moment, by what was known when it was written."""
+        return replace(self, conditions=tuple(each.as_of(now) for each in self.conditions))
 
 
 @dataclass(frozen=True)

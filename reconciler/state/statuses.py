@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from reconciler.state import tables
 from reconciler.state.database import insert_if_absent, upsert
 from reconciler.state.leases import Leased
-from reconciler.state.model import Condition, Event, Lease, Status
+from reconciler.state.model import Condition, Event, Expiry, Lease, Status
 from reconciler.state.texts import storable, storable_json
 
 EVENTS_PER_MANIFEST = 100
@@ -26,8 +26,8 @@ class Statuses(Leased):
     def put_status(self, status: Status, lease: Lease) -> Status:
         """Store a status and return it as stored.
 
-        A condition whose `status` is the one stored before keeps its `last_transition_time`; any other gets the time of
-        now. Raises LeaseLost.
+        A condition whose `status` is what the one stored before says as of now keeps its `last_transition_time`; any
+        other gets the time of now. Raises LeaseLost.
         """
         return self.put_statuses((status,), lease)[0]
 
@@ -56,12 +56,18 @@ class Statuses(Leased):
                 connection.execute(delete(tables.statuses).where(same))
 
     def status(self, kind: str, name: str) -> Status | None:
-        """Return a manifest's status, or None."""
+        """Return a manifest's status as of now, or None."""
         with self._database.read() as connection:
-            return _load(connection, kind, name)
+            found = _load(connection, kind, name)
+        return found.as_of(self._now()) if found is not None else None
 
     def statuses(self) -> tuple[Status, ...]:
-        """Return every status, sorted by kind and name."""
+        """Return every status as of now, sorted by kind and name."""
+        now = self._now()
+        return tuple(status.as_of(now) for status in self.written_statuses())
+
+    def written_statuses(self) -> tuple[Status, ...]:
+        """Return every status as it was written, whatever has become too old since; sorted by kind and name."""
         with self._database.read() as connection:
             rows = connection.execute(select(tables.statuses)).all()
         return tuple(sorted(map(_from_row, rows), key=lambda status: (status.kind, status.name)))
@@ -69,11 +75,13 @@ class Statuses(Leased):
 
 def _settled(status: Status, before: Status | None, now: datetime) -> Status:
     conditions = []
+    shown = before.as_of(now) if before else None
     for condition in status.conditions:
-        old = before.condition(condition.type) if before else None
+        old = shown.condition(condition.type) if shown else None
         since = old.last_transition_time if old and old.status == condition.status else None
-        text = storable(condition.message)
-        conditions.append(replace(condition, message=text, last_transition_time=since or now))
+        text, end = storable(condition.message), condition.until
+        until = replace(end, message=storable(end.message)) if end else None
+        conditions.append(replace(condition, message=text, last_transition_time=since or now, until=until))
     return replace(
         status, conditions=tuple(conditions), proofs=tuple(storable_json(proof) for proof in status.proofs)
     )
@@ -98,7 +106,8 @@ def _to_row(status: Status) -> dict[str, Any]:
 
 
 def _condition_json(condition: Condition) -> dict[str, Any]:
-    since = condition.last_transition_time
+    since, end = condition.last_transition_time, condition.until
+    until = {"at": end.at.isoformat(), "reason": end.reason, "message": end.message} if end else None
     return {
         "type": condition.type,
         "status": condition.status,
@@ -106,6 +115,7 @@ def _condition_json(condition: Condition) -> dict[str, Any]:
         "message": condition.message,
         "observed_generation": condition.observed_generation,
         "last_transition_time": since.isoformat() if since else None,
+        "until": until,
     }
 
 
@@ -122,8 +132,12 @@ def _from_row(row: Row[Any]) -> Status:
 
 
 def _condition(body: Mapping[str, Any]) -> Condition:
-    since = body["last_transition_time"]
-    return Condition(**{**body, "last_transition_time": datetime.fromisoformat(since) if since else None})
+    since, end = body["last_transition_time"], body.get("until")
+    times = {
+        "last_transition_time": datetime.fromisoformat(since) if since else None,
+        "until": Expiry(**{**end, "at": datetime.fromisoformat(end["at"])}) if end else None,
+    }
+    return Condition(**{**body, **times})
 
 
 class Events(Leased):

@@ -99,8 +99,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.create_task(work())
 
 
-def run(main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine from beginning to end in made-up time."""
-    clock = VirtualClock()
+def run(main: Callable[[VirtualClock], Coroutine[Any, Any, T]], start: float = START) -> T:
+    """Run a coroutine from beginning to end in made-up time, which begins at `start`."""
+    clock = VirtualClock(start)
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
         return runner.run(main(clock))

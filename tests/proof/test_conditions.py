@@ -123,6 +123,29 @@ def test_a_proof_older_than_its_freshness_is_stale() -> None:
     assert (of(stale, "Route", "near").status, of(stale, "Route", "near").reason) == ("Unknown", "Stale")
 
 
+@pytest.mark.parametrize("hours", [23, 25])
+def test_what_was_judged_once_is_later_what_judging_it_later_says(hours: int) -> None:
+    given = facts(proof(NEAR, observed_at=NOW - timedelta(minutes=30)))
+    later = NOW + timedelta(hours=hours)
+
+    kept = {key: [each.as_of(later) for each in found] for key, found in conditions(given).items()}
+
+    # Degraded compares with Ready, and does not decide on it.
+    for key, found in conditions(replace(given, now=later)).items():
+        assert [each for each in kept[key] if each.type != "Degraded"] == [
+            each for each in found if each.type != "Degraded"
+        ]
+
+
+def test_a_manifest_expires_with_the_first_of_its_proofs() -> None:
+    given = facts(proof(NEAR, observed_at=NOW - timedelta(hours=1)))
+    until = of(given, "LogicalGroup", "chat").until
+
+    assert until is not None
+    assert (until.at, until.reason) == (NOW + timedelta(hours=23), "Stale")
+    assert until.message == "route near, model smart: the proof is too old; run reconcile verify"
+
+
 def test_a_grade_below_the_minimum_is_not_ready() -> None:
     found = of(facts(proof(NEAR, grade=Grade.EXCLUSIVE)), "Route", "near")
 

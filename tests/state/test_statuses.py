@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from reconciler.state import Store
-from reconciler.state.model import Condition, Lease, Status
+from reconciler.state.model import Condition, Expiry, Lease, Status
 from reconciler.state.statuses import EVENTS_PER_MANIFEST
 from tests.state.conftest import FakeTime
 
@@ -55,6 +56,48 @@ def test_a_condition_that_was_away_starts_anew(store: Store, lease: Lease, now: 
     stored = store.put_status(STATUS, lease)
 
     assert {condition.last_transition_time for condition in stored.conditions} == {now()}
+
+
+def test_a_condition_that_has_expired_is_unknown_since_then(
+    store: Store, lease: Lease, now: FakeTime
+) -> None:
+    end = now() + timedelta(seconds=20)
+    until = Expiry(end, "Stale", "the proof is too old; run reconcile verify")
+    status = replace(STATUS, conditions=(replace(READY, until=until),))
+    stored = store.put_status(status, lease)
+
+    now.pass_s(20)
+    assert store.status("Route", "chat-east") == stored
+    now.pass_s(1)
+    shown = store.status("Route", "chat-east")
+    assert shown is not None
+    assert store.statuses() == (shown,)
+    (ready,) = shown.conditions
+    assert (ready.status, ready.reason, ready.message) == ("Unknown", "Stale", until.message)
+    assert ready.last_transition_time == end
+    assert store.written_statuses() == (stored,)
+
+
+def test_what_expired_between_two_runs_keeps_the_time_of_its_expiry(
+    store: Store, lease: Lease, now: FakeTime
+) -> None:
+    end = now() + timedelta(seconds=20)
+    store.put_status(replace(STATUS, conditions=(replace(READY, until=Expiry(end, "Stale")),)), lease)
+    now.pass_s(30)
+
+    still = store.put_status(replace(STATUS, conditions=(replace(READY, status="Unknown"),)), lease)
+    assert [each.last_transition_time for each in still.conditions] == [end]
+
+
+def test_what_is_proved_again_after_its_expiry_is_ready_since_then(
+    store: Store, lease: Lease, now: FakeTime
+) -> None:
+    end = now() + timedelta(seconds=20)
+    store.put_status(replace(STATUS, conditions=(replace(READY, until=Expiry(end, "Stale")),)), lease)
+    now.pass_s(30)
+
+    renewed = store.put_status(replace(STATUS, conditions=(READY,)), lease)
+    assert [each.last_transition_time for each in renewed.conditions] == [now()]
 
 
 def test_statuses_are_sorted_and_can_be_dropped(store: Store, lease: Lease) -> None:
