@@ -55,7 +55,10 @@ class ApplyOptions:
     allowances: Allowances = field(default_factory=Allowances)
     all_or_nothing: bool = False
     prove: str = "affected"
-    """all, affected or none: which paths must be proved before a revision may be promoted."""
+    """all, affected or none: which paths must be proved before a revision may be promoted.
+
+    `all` runs every demanded drill after the promotion; otherwise those of what the plan can change, and stale ones.
+    """
     unproved: bool = False
     """Leave for `prove="none"`: routes enter service unproved."""
     rotate: frozenset[str] = frozenset()
@@ -219,7 +222,7 @@ class _Apply:
         observed = before.observed
         due = {*self._due(proofs, observed), *proofs.disturbed(observed)}
         await self._renew(proofs, observed, sorted(due))
-        await self._drill(proofs, observed, only_stale=True)
+        await self._drill(proofs, observed, before.plan)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await self._write_statuses(after, proofs, {})
         return Report(
@@ -255,8 +258,12 @@ class _Apply:
         in_vain = {proof.key for proof in (*staged.proofs, *live.proved) if not proof.holds}
         due = self._due(proofs, after.observed)
         await self._renew(proofs, after.observed, [path for path in due if path not in in_vain])
-        # A new revision may have new candidates for any model: what was drilled before says nothing of them.
-        await self._drill(proofs, after.observed, only_stale=staged.revision is None)
+        if self.options.prove == "all" and staged.revision is not None:
+            await self._drill_all(proofs, after.observed)
+        else:
+            # What was drilled before says nothing of what the plan has changed; of what it was to change, it does.
+            nothing_done = staged.revision is None and bool(staged.held_back)
+            await self._drill(proofs, after.observed, None if nothing_done else before.plan)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
         withdrawn, after = await self._withdraw(after, proofs)
         outcome = await self._write_statuses(after, proofs, held_back)
@@ -276,7 +283,7 @@ class _Apply:
         """Prove everything again."""
         before, _, proofs = await self._begin()
         await self._renew(proofs, before.observed, proofs.scope.everything())
-        await self._drill(proofs, before.observed, only_stale=False)
+        await self._drill_all(proofs, before.observed)
         for path in disproved(self.workspace, proofs, before.observed):
             self.workspace.progress.warn(
                 f"route {path.route} is disproved for model {path.model}: the next apply takes it out of service"
@@ -289,10 +296,13 @@ class _Apply:
         due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
         return sorted({*due, *proofs.outdated(observed)})
 
-    async def _drill(self, proofs: Proofs, observed: Observed, *, only_stale: bool) -> None:
-        drilling = Drilling(self.workspace, self.lease, proofs)
-        document, revision = observed.snapshot.document, observed.snapshot.revision
-        await drilling.run((drilling.stale if only_stale else drilling.wanted)(document, revision))
+    async def _drill(self, proofs: Proofs, observed: Observed, plan: Plan | None) -> None:
+        drilling, snapshot = Drilling(self.workspace, self.lease, proofs), observed.snapshot
+        await drilling.run(drilling.due(snapshot.document, snapshot.revision, plan))
+
+    async def _drill_all(self, proofs: Proofs, observed: Observed) -> None:
+        drilling, snapshot = Drilling(self.workspace, self.lease, proofs), observed.snapshot
+        await drilling.run(drilling.wanted(snapshot.document, snapshot.revision))
 
     async def _renew(self, proofs: Proofs, observed: Observed, due: Sequence[PathKey]) -> None:
         routes = [path for path in due if path.route]

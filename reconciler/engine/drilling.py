@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ from reconciler.engine.proof_records import latest_drills, record_of_drill
 from reconciler.engine.proving import Proofs
 from reconciler.engine.surroundings import Surroundings
 from reconciler.engine.workspace import Workspace
+from reconciler.manifest import ManagedKey
+from reconciler.plan.model import Plan
 from reconciler.proof.drills import DrillResult, DrillRunner, DrillTarget, demanded, targets
 from reconciler.proof.drills.runner import key_of
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import PathKey, Status
-from reconciler.routing.config import parse
+from reconciler.routing.config import Configuration, parse
 from reconciler.state.model import Lease
 
 
@@ -30,9 +32,11 @@ class Drilling:
         """Return the drills that Acceptances demand of a revision."""
         return demanded(self.proofs.policies.of_path, targets(parse(document), revision))
 
-    def stale(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
-        """Return the demanded drills without a result that passed, is fresh, and is of this revision's routes."""
-        return stale_drills(self.workspace, self.proofs.policies.of_path, self.wanted(document, revision))
+    def due(
+        self, document: Mapping[str, Any], revision: int, plan: Plan | None
+    ) -> list[tuple[str, DrillTarget]]:
+        """Return the demanded drills that are to run after a plan was carried out; None for one that was not."""
+        return due_drills(self.workspace, self.proofs.policies.of_path, parse(document), revision, plan)
 
     async def run(self, wanted: Sequence[tuple[str, DrillTarget]]) -> list[DrillResult]:
         """Run drills and store the results."""
@@ -62,6 +66,40 @@ class Drilling:
         self.workspace.store.put_proof(record_of_drill(result), self.lease)
         if self.workspace.evidence is not None:
             self.workspace.evidence.write_drill(result, instance=self.proofs.instance)
+
+
+def due_drills(
+    workspace: Surroundings,
+    policy_of: Callable[[PathKey], Policy],
+    configuration: Configuration,
+    revision: int,
+    plan: Plan | None,
+) -> list[tuple[str, DrillTarget]]:
+    """Return the drills that Acceptances demand of a configuration and that a run has to do.
+
+    Those are the drills of what the plan can change, by its routing impact, and those without a result that passed,
+    is fresh, and began with the same first route or key. Without a plan only the latter.
+    """
+    wanted = demanded(policy_of, targets(configuration, revision))
+    stale = {key_of(*each) for each in stale_drills(workspace, policy_of, wanted)}
+    affected = frozenset(plan.affected) if plan is not None else frozenset()
+    return [
+        (drill, target)
+        for drill, target in wanted
+        if key_of(drill, target) in stale or (plan is not None and _touches(plan, affected, target))
+    ]
+
+
+def _touches(plan: Plan, affected: Collection[tuple[str, str]], target: DrillTarget) -> bool:
+    """True when a plan can change what a drill of a target says."""
+    if any((each.route, each.public_model) in affected for each in target.candidates):
+        return True
+    if not target.of_key:
+        return False
+    # What a key may not see must exist to be refused, and what is gone must not be offered to it any more.
+    come_or_gone = any(not row.before or not row.after for row in plan.impact)
+    changed = {each.key.name for each in plan.pending() if each.key.kind == ManagedKey.KIND}
+    return come_or_gone or target.managed_key in changed
 
 
 def stale_drills(

@@ -12,7 +12,7 @@ import httpx
 from reconciler.engine.connections import resolve_endpoints
 from reconciler.engine.cost import Costs, made_or_touched, proving
 from reconciler.engine.desire import Knowledge
-from reconciler.engine.drilling import stale_drills
+from reconciler.engine.drilling import due_drills
 from reconciler.engine.observation import Observation
 from reconciler.engine.origins import origin_uses, uses
 from reconciler.engine.policies import Policies
@@ -29,7 +29,6 @@ from reconciler.plan.guard import Allowances, OriginUse, Refusal, check
 from reconciler.plan.impact import configuration
 from reconciler.plan.model import Plan
 from reconciler.plan.render import Proving
-from reconciler.proof.drills import demanded, targets
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,14 @@ def _judged(
 
 
 def cost_of(around: Surroundings, seen: Prospect) -> Proving:
-    """Return what proving a plan will cost, with what is due anyway and the drills that Acceptances demand."""
+    """Return what proving a plan will cost, with what is due anyway and the drills that apply would run."""
     policies, store = Policies(around), around.store
     scope, policy_of = policies.scope, policies.of_path
     due = stale(around, scope, policy_of)
     paths = {*made_or_touched(seen.plan, scope), *due}
     revision = seen.observed.snapshot.revision
-    drills = demanded(policy_of, targets(configuration(seen.document_after, "after"), revision))
-    if not seen.plan.pending():
-        drills = stale_drills(around, policy_of, drills)
+    after = configuration(seen.document_after, "after")
+    drills = due_drills(around, policy_of, after, revision, seen.plan)
     costs = Costs(scope, policy_of, lambda host, model, tokens: store.price(host, model, tokens=tokens))
     bills = [*costs.of_paths(sorted(paths)), *costs.of_drills(drills)]
     today = around.clock.now().date()

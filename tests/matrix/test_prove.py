@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 from reconciler.engine.apply import ApplyOptions, Report
-from reconciler.engine.proof_records import latest
+from reconciler.engine.planning import make_plan
+from reconciler.engine.proof_records import latest, latest_drills
 from reconciler.errors import Refused
+from reconciler.plan.guard import Allowances
 from reconciler.proof.model import PathKey
 from tests.matrix.causes import route_paths
 from tests.matrix.judged import ready
-from tests.matrix.manifests import ROUTES, manifests
+from tests.matrix.manifests import ACCOUNTS, MODELS, ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import SECRETS, World, copied, opened
 
@@ -96,6 +98,96 @@ def test_all_tells_of_a_path_that_the_change_does_not_touch(applied: Path, tmp_p
         assert ready(report, "ModelBinding", "chat-smart") == ("False", "WrongGroup")
         assert [key.name for key in report.held_back] == ["chat-fast"]
         assert report.exit_code == 3
+
+    run(main)
+
+
+DRILLED = ("sticky", "failover", "streaming", "models")
+
+
+async def drilled_anew(world: World, options: ApplyOptions) -> tuple[Report, set[str], tuple[int, int]]:
+    """Apply; return the report, which drills ran, and the requests that the plan promised and the run reserved."""
+    before = {key: result.at for key, result in latest_drills(world.store).items()}
+    day = world.clock.now().date()
+    spent = world.store.spent("all", day).requests
+    async with world.workspace() as workspace:
+        promised = (await make_plan(workspace, Allowances())).proving
+    assert promised is not None
+    world.clock.seconds += 1
+    report = await world.apply(options)
+    ran = {
+        f"{key.drill} of {key.what}"
+        for key, result in latest_drills(world.store).items()
+        if before.get(key) != result.at
+    }
+    return report, ran, (promised.requests, world.store.spent("all", day).requests - spent)
+
+
+@pytest.fixture(scope="module")
+def drilled(applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the applied world after all its drills."""
+    folder = copied(applied, tmp_path_factory.mktemp("drilled") / "world")
+
+    async def main(clock: VirtualClock) -> None:
+        async with opened(folder, clock, manifests(drills=DRILLED)) as world:
+            assert (await world.apply()).exit_code == 0
+
+    run(main)
+    return folder
+
+
+def test_a_promotion_drills_what_the_change_can_affect_and_costs_what_the_plan_said(
+    drilled: Path, tmp_path: Path
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(drills=DRILLED, models=OTHER_MODEL)
+        async with opened(copied(drilled, tmp_path / "world"), clock, wanted) as world:
+            report, ran, (promised, reserved) = await drilled_anew(world, ApplyOptions())
+
+        assert (report.promoted, report.exit_code) == (True, 0)
+        of_fast = {f"{drill} of chat/fast" for drill in ("sticky", "failover", "streaming")}
+        assert ran == {*of_fast, "models of key app"}
+        assert promised == reserved
+
+    run(main)
+
+
+def test_a_promotion_drills_what_has_gone_stale_besides(drilled: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(drills=DRILLED, models=OTHER_MODEL)
+        async with opened(copied(drilled, tmp_path / "world"), clock, wanted) as world:
+            clock.seconds += 25 * 3600
+            report, ran, (promised, reserved) = await drilled_anew(world, ApplyOptions())
+
+        assert (report.promoted, report.exit_code) == (True, 0)
+        assert "sticky of chat/smart" in ran
+        # Accounts are no targets of the Acceptance: their probes are promised and not reserved of its budget.
+        assert promised == reserved + len(ACCOUNTS) * len(MODELS)
+
+    run(main)
+
+
+def test_prove_all_drills_everything(drilled: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(drills=DRILLED, models=OTHER_MODEL)
+        async with opened(copied(drilled, tmp_path / "world"), clock, wanted) as world:
+            report, ran, _ = await drilled_anew(world, ApplyOptions(prove="all"))
+
+        assert report.exit_code == 0
+        assert {f"{drill} of chat/smart" for drill in ("sticky", "failover", "streaming")} <= ran
+
+    run(main)
+
+
+def test_a_new_key_is_drilled_and_no_group_beside_it(drilled: Path, tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        wanted = manifests(drills=DRILLED, keys=("app", "billing"))
+        async with opened(copied(drilled, tmp_path / "world"), clock, wanted) as world:
+            report, ran, (promised, reserved) = await drilled_anew(world, ApplyOptions())
+
+        assert (report.promoted, report.exit_code) == (True, 0)
+        assert ran == {"models of key billing"}
+        assert promised == reserved
 
     run(main)
 
