@@ -150,11 +150,13 @@ def test_a_removed_manifest_needs_leave_while_it_serves_is_deleted_everywhere_an
 ) -> None:
     routes = (applied.manifests / "routes.yaml").read_text()
     models = (applied.manifests / "models.yaml").read_text()
+    acceptance = (applied.manifests / "acceptance.yaml").read_text()
     for name in ("mini", "smart"):
         block = (
             f"    - route: batch-overflow\n      shadowModel: {'o4-mini' if name == 'mini' else 'gpt-4.1'}\n"
         )
         applied.edit("models.yaml", block, "")
+        applied.edit("acceptance.yaml", "[batch-west, batch-overflow]", "[batch-west]")
     kept = [part for part in routes.split("---\n") if "name: batch-overflow" not in part]
     (applied.manifests / "routes.yaml").write_text("---\n".join(kept))
 
@@ -163,6 +165,7 @@ def test_a_removed_manifest_needs_leave_while_it_serves_is_deleted_everywhere_an
     names = {each["name"] for each in applied.snapshot()["configuration"]["routes"]}
     (applied.manifests / "routes.yaml").write_text(routes)
     (applied.manifests / "models.yaml").write_text(models)
+    (applied.manifests / "acceptance.yaml").write_text(acceptance)
     back = applied.apply()
 
     assert "--allow-serving-delete" in refused.stderr

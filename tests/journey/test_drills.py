@@ -153,9 +153,6 @@ def test_a_rehearsal_begins_nothing_with_a_wrong_priority_a_missing_binding_or_a
     folder = tmp_path / "manifests"
     shutil.copytree(ROOT / "manifests", folder)
     world = World(tmp_path, cast(Stack, None), folder, cast(Nursery, None), dict(os.environ))
-    order = "  order:\n    - binding: chat-fast\n      routes: [chat-east, chat-west, chat-overflow]\n"
-    order += "    - binding: batch-mini\n      routes: [batch-west, batch-overflow]\n"
-    world.edit("acceptance.yaml", "  probes: 1\n", "  probes: 1\n" + order)
     world.edit("routes.yaml", "east-overflow\n  priority: 20\n", "east-overflow\n  priority: 5\n")
     world.edit("models.yaml", "    - route: batch-overflow\n      shadowModel: o4-mini\n", "")
     world.edit("models.yaml", "shadowModel: gpt-4.1\n", "shadowModel: fast\n")

@@ -166,7 +166,19 @@ def test_errors_of_what_is_suspended_remain() -> None:
             "logical-groups.yaml",
             "    timeout: 60s",
             "    timeout: 60s\n    enabled: false",
-            ['no-fallback ModelBinding "chat-smart"', 'no-fallback ModelBinding "chat-fast"'],
+            [
+                'no-fallback ModelBinding "chat-smart"',
+                'no-fallback ModelBinding "chat-fast"',
+                # Three routes that are meant to serve each of two models.
+                *['missing-binding Acceptance "everything-in-service"'] * 6,
+            ],
+        ),
+        # The overflow before the routes that it is to stand in for, of both models.
+        (
+            "routes.yaml",
+            "  priority: 20\n",
+            "  priority: 5\n",
+            ['wrong-order Acceptance "everything-in-service"'] * 2,
         ),
         # One way in service, twice: the same group through the same key fails together.
         (
