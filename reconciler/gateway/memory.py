@@ -41,7 +41,8 @@ def give_back() -> None:
 _FREED_AT_ONCE = 256
 _PAUSE_S = 0.0002
 
-_YOUNG, _MIDDLE, _NEVER = 2_000, 10, 1_000_000_000
+_YOUNG, _MIDDLE, _NEVER = 2_000, 2, 1_000_000_000
+"""New objects before young ones are looked at; such looks before a larger one, which then walks through few; never."""
 
 
 def settle() -> None:
