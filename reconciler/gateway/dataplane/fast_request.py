@@ -15,7 +15,7 @@ from reconciler.gateway.dataplane.attempt import CLIENT_GONE, AtFault, judge, re
 from reconciler.gateway.dataplane.begun import Begun, Failed
 from reconciler.gateway.dataplane.caller import Caller
 from reconciler.gateway.dataplane.delivery import kind_of
-from reconciler.gateway.dataplane.heads import Head
+from reconciler.gateway.dataplane.heads import Head, Start
 from reconciler.gateway.dataplane.inbound import Inbound
 from reconciler.gateway.dataplane.outbound import Outbound
 from reconciler.gateway.dataplane.request_ids import new_request_id
@@ -86,6 +86,7 @@ class FastRequest:
         "_record",
         "_rewrite",
         "_size",
+        "_start",
         "_started",
         "_stickiness",
         "_told",
@@ -124,6 +125,8 @@ class FastRequest:
             plane, self.row, caller, group, self._trail, inbound, head.session
         )
         self._candidate: Candidate | None = None
+        self._start: Start | None = None
+        """What the chosen host is sent first."""
         self._connection: Connection | None = None
         self._record: JsonObject = {}
         self._attempt_began = 0.0
@@ -190,7 +193,7 @@ class FastRequest:
         note_choice(row, decision.cause, candidate)
         if self._stickiness is not None:
             self._stickiness.chosen(decision, sight, index)
-        self._candidate = candidate
+        self._candidate, self._start = candidate, start
         self._record = new_attempt(route)
         self._attempts.append(self._record)
         self._attempt_began = self._plane.monotonic()
@@ -203,17 +206,13 @@ class FastRequest:
             self._await(pool.connect(start.target, self._plane.settings.connect_timeout_s), self._ask)
 
     def _ask(self, connection: Connection) -> None:
-        candidate = self._candidate
+        candidate, start = self._candidate, self._start
         assert candidate is not None
-        route, revision = candidate.route, self._caller.revision
-        host = revision.configuration.index.hosts[route.shadow_host]
-        key = revision.gateway_keys[route.gateway_key, route.gateway_key_version]
-        head, body = (
-            self._head.towards(host.data_endpoint, key).head,
-            self._inbound.with_model(candidate.shadow_model),
-        )
+        assert start is not None
+        route, head = candidate.route, start.head
+        body = self._inbound.with_model(candidate.shadow_model)
         if self.row.session is not None:
-            session = self._plane.revisions.hash_host_session(host.name, self.row.session)
+            session = self._plane.revisions.hash_host_session(route.shadow_host, self.row.session)
             head += b"%b: %b\r\n" % (crossing.SESSION, session.encode())
         self._connection = connection
         self._path.pool.watch(connection)
@@ -234,9 +233,7 @@ class FastRequest:
                 self._pass_on(connection)
             else:
                 self._collect(connection)
-        except (
-            Exception
-        ):  # a fault of ours must not leave a client without an answer, nor the row without a status
+        except Exception:  # a fault of ours must leave neither client nor row without a status
             log.exception(_OUR_FAULT, self.row.request_id)
             self._fault()
 
