@@ -18,6 +18,7 @@ import pytest
 
 from tests.gateway.busy import BusyHost, configuration
 from tests.gateway.process import GatewayProcess, gateway_process
+from tests.gateway.raw_client import send, statuses_in
 from tests.gateway.world import ADMIN, CONSUMER_KEY, UPSTREAM_KEY, document
 
 BODY = b'{"model":"small","messages":[]}'
@@ -53,35 +54,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, host: BusyHost) -> Iterato
         yield process
 
 
-def _send(process: GatewayProcess, data: bytes, *, half_close: bool = True) -> bytes:
-    """Send bytes on a connection of their own, and return all that comes until the server closes.
-
-    `half_close`: nothing more will come, which the server may take for a client that is gone.
-    """
-    where, port = process.url.removeprefix("http://").split(":")
-    answer = b""
-    with socket.create_connection((where, int(port)), timeout=30) as connection:
-        try:
-            connection.sendall(data)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-            while chunk := connection.recv(65536):
-                answer += chunk
-        except (ConnectionResetError, BrokenPipeError):
-            pass
-    return answer
-
-
-def _statuses(answer: bytes) -> list[int]:
-    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
-
-
 def _framed(head: bytes) -> bytes:
     return head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 
 
 def test_plain_request_is_served(gateway: GatewayProcess) -> None:
-    assert _statuses(_send(gateway, _framed(CHAT + b"Host: x\r\n" + KEYS[CHAT]), half_close=False)) == [200]
+    assert statuses_in(send(gateway, _framed(CHAT + b"Host: x\r\n" + KEYS[CHAT]), half_close=False)) == [200]
 
 
 AMBIGUOUS = [
@@ -113,7 +91,7 @@ def test_what_two_parties_could_read_differently_is_refused_and_nothing_behind_i
     gateway: GatewayProcess, host: BusyHost, line: bytes, rest: bytes
 ) -> None:
     asked = host.asked
-    statuses = _statuses(_send(gateway, line + b"Host: x\r\n" + KEYS[line] + rest + SMUGGLED))
+    statuses = statuses_in(send(gateway, line + b"Host: x\r\n" + KEYS[line] + rest + SMUGGLED))
     assert statuses in ([400], []), rest
     assert host.asked == asked, "no host was asked"
 
@@ -155,7 +133,7 @@ def test_connection_that_was_served_before_is_no_less_strict(
     with socket.create_connection((where, int(port)), timeout=30) as connection:
         for _ in range(3):
             connection.sendall(plain)
-            assert _statuses(_read_answer(connection)) == [200]
+            assert statuses_in(_read_answer(connection)) == [200]
         asked = host.asked
         connection.sendall(head + rest + SMUGGLED)
         connection.shutdown(socket.SHUT_WR)
@@ -163,13 +141,13 @@ def test_connection_that_was_served_before_is_no_less_strict(
         with contextlib.suppress(ConnectionResetError):
             while chunk := connection.recv(65536):
                 answer += chunk
-    assert set(_statuses(answer)) <= {400}, answer
+    assert set(statuses_in(answer)) <= {400}, answer
     assert host.asked == asked, "no host was asked"
 
 
 @pytest.mark.parametrize("line", [CHAT, RESOLVE])
 def test_request_without_a_host_is_refused(gateway: GatewayProcess, line: bytes) -> None:
-    assert _statuses(_send(gateway, _framed(line + KEYS[line]))) == [400]
+    assert statuses_in(send(gateway, _framed(line + KEYS[line]))) == [400]
 
 
 @pytest.mark.parametrize("line", [CHAT, RESOLVE])
@@ -186,21 +164,21 @@ def test_oversized_head_is_refused_on_every_path(
     gateway: GatewayProcess, host: BusyHost, line: bytes, oversized: bytes
 ) -> None:
     asked = host.asked
-    statuses = _statuses(_send(gateway, _framed(line + b"Host: x\r\n" + KEYS[line] + oversized)))
+    statuses = statuses_in(send(gateway, _framed(line + b"Host: x\r\n" + KEYS[line] + oversized)))
     assert statuses in ([431], []), "refused, or reset while the rest was still on its way"
     assert host.asked == asked
 
 
 def test_oversized_url_is_refused(gateway: GatewayProcess) -> None:
     request = b"POST /v1/chat/completions?q=" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n" + KEYS[CHAT]
-    assert _statuses(_send(gateway, _framed(request))) in ([431], [])
+    assert statuses_in(send(gateway, _framed(request))) in ([431], [])
 
 
 @pytest.mark.parametrize(("line", "headers"), [(b"GET /healthz HTTP/1.1\r\n", 2000), (CHAT, 90)])
 def test_many_headers_within_the_size_are_served(gateway: GatewayProcess, line: bytes, headers: int) -> None:
     many = b"".join(b"X-%d: 1\r\n" % number for number in range(headers))
     request = line + b"Host: x\r\n" + KEYS[CHAT] + many
-    assert _statuses(_send(gateway, _framed(request), half_close=False)) == [200]
+    assert statuses_in(send(gateway, _framed(request), half_close=False)) == [200]
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -213,7 +191,7 @@ def test_body_beyond_the_limit_is_refused_and_not_sent_on(
         data = head + b"Content-Length: 9999999999\r\n\r\n" + b" " * 1000
     else:
         data = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffffffffffffffff\r\n" + b" " * 1000
-    assert _statuses(_send(gateway, data)) in ([413], [400], [])
+    assert statuses_in(send(gateway, data)) in ([413], [400], [])
     assert host.asked == asked
 
 
@@ -258,7 +236,7 @@ def _hostile(text: str, position: str) -> bytes:
 )  # fmt: skip
 def test_no_text_of_a_client_forges_a_line_of_the_log(gateway: GatewayProcess, position: str) -> None:
     for text in INJECTED:
-        statuses = _statuses(_send(gateway, _hostile(text, position), half_close=False))
+        statuses = statuses_in(send(gateway, _hostile(text, position), half_close=False))
         assert all(status < 500 for status in statuses), (position, text[:40], statuses)
     for text in INJECTED[:3]:
         gateway.call("GET", "/decisions", params={"request_id": text[:100]})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from uvicorn.server import ServerState
 from reconciler.gateway.dataplane.inbound import CLIENT, Client
 from reconciler.gateway.wire import MAX_HEAD_S, BoundedHttp, close_overdue
 from tests.gateway.process import GatewayProcess, gateway_process
+from tests.gateway.raw_client import connect, send, statuses_in
 from tests.gateway.world import ADMIN
 
 HEAD = b"POST /api/v1/resolve HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + ADMIN.encode() + b"\r\n"
@@ -29,32 +29,6 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with gateway_process(tmp_path_factory.mktemp("wire")) as process:
         yield process
-
-
-def _connect(process: GatewayProcess) -> socket.socket:
-    host, port = process.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)))
-    connection.settimeout(20)
-    return connection
-
-
-def _send(process: GatewayProcess, data: bytes, *, half_close: bool = True) -> bytes:
-    """Send bytes, and return all that comes until the server closes."""
-    answer = b""
-    with _connect(process) as connection:
-        try:
-            connection.sendall(data)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-            while chunk := connection.recv(65536):
-                answer += chunk
-        except (ConnectionResetError, BrokenPipeError):
-            pass
-    return answer
-
-
-def _statuses(answer: bytes) -> list[int]:
-    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +57,7 @@ def _statuses(answer: bytes) -> list[int]:
 def test_ambiguous_framing_is_refused_and_what_follows_is_not_a_request(
     gateway: GatewayProcess, framing: bytes
 ) -> None:
-    statuses = _statuses(_send(gateway, HEAD + framing + SMUGGLED))
+    statuses = statuses_in(send(gateway, HEAD + framing + SMUGGLED))
     assert statuses in ([400], []), framing
 
 
@@ -91,12 +65,12 @@ def test_ambiguous_framing_is_refused_and_what_follows_is_not_a_request(
     "line", [b"GET /healthz", b"GET /healthz HTTP/9.9", b"\x16\x03\x01", b"GET /h z HTTP/1.1", b""]
 )
 def test_what_is_no_http_is_400_or_closed(gateway: GatewayProcess, line: bytes) -> None:
-    assert _statuses(_send(gateway, line + b"\r\n\r\n")) in ([400], [])
+    assert statuses_in(send(gateway, line + b"\r\n\r\n")) in ([400], [])
 
 
 def test_two_hosts_and_absolute_urls_do_not_confuse_routing(gateway: GatewayProcess) -> None:
     request = b"GET http://evil.test/v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert _statuses(_send(gateway, request)) in ([400], [401], [404])
+    assert statuses_in(send(gateway, request)) in ([400], [401], [404])
 
 
 @pytest.mark.parametrize(
@@ -104,20 +78,20 @@ def test_two_hosts_and_absolute_urls_do_not_confuse_routing(gateway: GatewayProc
 )
 def test_other_spellings_of_a_path_open_nothing(gateway: GatewayProcess, path: bytes) -> None:
     request = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert _statuses(_send(gateway, request))[0] in (400, 401, 404)
+    assert statuses_in(send(gateway, request))[0] in (400, 401, 404)
 
 
 def test_pipelined_requests_are_answered_in_order(gateway: GatewayProcess) -> None:
     first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert _statuses(_send(gateway, first + first + last, half_close=False)) == [200, 200, 404]
+    assert statuses_in(send(gateway, first + first + last, half_close=False)) == [200, 200, 404]
 
 
 @pytest.mark.parametrize("shape", ["one long line", "many lines", "long url"])
 def test_endless_head_is_cut_off(gateway: GatewayProcess, shape: str) -> None:
     before = _memory_kb(gateway)
     sent = 0
-    with _connect(gateway) as connection:
+    with connect(gateway) as connection:
         try:
             connection.sendall(
                 b"GET /healthz?" if shape == "long url" else b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
@@ -138,7 +112,7 @@ def test_head_of_the_longest_allowed_header_is_served(gateway: GatewayProcess) -
     request = (
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: " + b"x" * 60_000 + b"\r\n\r\n"
     )
-    assert _statuses(_send(gateway, request)) == [200]
+    assert statuses_in(send(gateway, request)) == [200]
 
 
 OFFERS = [
@@ -152,7 +126,7 @@ def test_offer_to_upgrade_is_ignored_and_the_body_is_a_body(gateway: GatewayProc
     question = b'{"managed_key":"x","public_model":"y"}'
     framed = b"Content-Length: %d\r\n\r\n" % len(question) + question
     last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert _statuses(_send(gateway, HEAD + offer + framed + last, half_close=False)) == [200, 200]
+    assert statuses_in(send(gateway, HEAD + offer + framed + last, half_close=False)) == [200, 200]
 
 
 @pytest.mark.parametrize("offer", OFFERS)
@@ -161,7 +135,7 @@ def test_body_behind_an_offer_in_pieces_is_not_read_as_a_request(
 ) -> None:
     whole = HEAD + offer + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED)
     cut = whole.lower().index(b"upgrade:") + 3
-    with _connect(gateway) as connection:
+    with connect(gateway) as connection:
         connection.sendall(whole[:cut])
         time.sleep(0.1)
         connection.sendall(whole[cut:])
@@ -173,21 +147,21 @@ def test_body_behind_an_offer_in_pieces_is_not_read_as_a_request(
                 answer += chunk
         except (ConnectionResetError, BrokenPipeError):
             pass
-    assert _statuses(answer) in ([400], [])
+    assert statuses_in(answer) in ([400], [])
 
 
 def test_connect_is_refused(gateway: GatewayProcess) -> None:
     request = b"CONNECT evil.test:443 HTTP/1.1\r\nHost: x\r\n\r\n" + SMUGGLED
-    assert _statuses(_send(gateway, request)) in ([400], [])
+    assert statuses_in(send(gateway, request)) in ([400], [])
 
 
 def test_slow_client_holds_nobody_else_up(gateway: GatewayProcess) -> None:
-    slow = [_connect(gateway) for _ in range(50)]
+    slow = [connect(gateway) for _ in range(50)]
     try:
         for connection in slow:
             connection.sendall(b"POST /api/v1/revisions HTTP/1.1\r\nHost: x\r\nContent-Le")
-        assert _statuses(
-            _send(gateway, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert statuses_in(
+            send(gateway, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         ) == [200]
     finally:
         for connection in slow:
@@ -379,7 +353,7 @@ async def test_request_without_its_whole_body_says_so() -> None:
 def test_body_is_not_kept_for_a_request_that_is_refused(gateway: GatewayProcess) -> None:
     before = _memory_kb(gateway)
     head = b"POST /api/v1/revisions HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n"
-    with _connect(gateway) as connection:
+    with connect(gateway) as connection:
         connection.sendall(head)
         try:
             for _ in range(2048):
@@ -401,4 +375,4 @@ def test_key_guessing_takes_as_long_for_a_near_miss_as_for_a_far_one(gateway: Ga
     for token in (near, far):
         request = b"GET /api/v1/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         request += f"Authorization: Bearer {token}\r\n\r\n".encode()
-        assert _statuses(_send(gateway, request)) == [401]
+        assert statuses_in(send(gateway, request)) == [401]
