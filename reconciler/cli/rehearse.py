@@ -60,7 +60,8 @@ def rehearse(
     """Apply the manifests to embedded planes, prove every path, run every drill, and throw it all away.
 
     Finds what can never serve: bindings that are missing, priorities that are not the order an Acceptance states,
-    aliases on hosts, and fallbacks that are dead, or die with the route that they stand in for.
+    aliases on hosts (bound as shadow models, listed by accounts, or mapped in settings), and fallbacks that are dead,
+    or die with the route that they stand in for.
 
     Every endpoint is replaced by an embedded one and every secret by a made-up one: no valueFrom is resolved and
     nothing live is reached, so it can run in a pull request without credentials. Exits 3 when something is not proved
@@ -93,7 +94,7 @@ def rehearse(
     found = gaps(Scope(manifests))
     show_report(report, output, {"gaps": [gap.to_json() for gap in found]})
     for gap in found if output == "text" else ():
-        click.echo(f"{'missing' if gap.certain else 'perhaps missing'}: {gap.kind}/{gap.name} {gap.message}")
+        click.echo(str(gap))
     context.exit(report.exit_code or (3 if any(gap.certain for gap in found) else 0))
 
 

@@ -14,7 +14,7 @@ from reconciler.manifest.manifest_set import ManifestSet, Problem
 from reconciler.manifest.misfits import Subject, against_schema
 from reconciler.manifest.nodes import Places
 from reconciler.manifest.policy import RULES
-from reconciler.manifest.policy.models import model_mappings
+from reconciler.manifest.policy.aliases import model_mappings
 from reconciler.manifest.provider_account import ProviderAccount
 from reconciler.manifest.quote import did_you_mean, quote
 from reconciler.manifest.shadow_group import ShadowGroup

@@ -41,6 +41,8 @@ RULES: dict[str, str] = {
     "unknown-driver": "A ShadowHost's driver is one that there is.",
     # Policy
     "alias-as-shadow-model": "A shadow model is no public alias, unless the host's driver was verified to take one.",
+    "alias-on-host": "No account lists a public alias as a model, unless the host's driver was verified to take one.",
+    "alias-not-led": "A public name that one route leads to a model is led to it wherever that model is served.",
     "unserved-model": "A shadow model is in `models` of an account of the route's shadow group.",
     "model-mapping-on-host": "No driver setting maps models: public aliases live in the control plane only.",
     "duplicate-public-model": "A logical group binds a public model once.",
@@ -68,5 +70,5 @@ RULES: dict[str, str] = {
     "no-such-target": "An Acceptance's target by labels matches a manifest.",
 }
 
-WARNINGS = frozenset(("no-fallback", "no-model", "expired-key", "unused"))
+WARNINGS = frozenset(("alias-not-led", "no-fallback", "no-model", "expired-key", "unused"))
 """Rules whose problems are warnings: what they find may be meant so. `validate --strict` makes them errors."""

@@ -144,20 +144,30 @@ def test_a_rehearsal_finds_what_can_never_serve(empty: World) -> None:
         "chat-overflow is to stand in for chat-east, and both lead to east/east-chat by key east-chat"
         in done.stderr
     )
-    assert "missing: Route/batch-spare is enabled, and no ModelBinding leads to it" in done.stdout
+    routes_file = empty.manifests / "routes.yaml"
+    line = routes_file.read_text().splitlines().index("  name: batch-spare") + 1
+    missing = (
+        f"missing: Route/batch-spare ({routes_file}:{line}:9) is enabled, and no ModelBinding leads to it; "
+    )
+    assert missing in done.stdout
+
+
+def unbegun(tmp_path: Path) -> World:
+    """Return a world of nothing but manifests: what is refused before anything is begun needs no stack."""
+    folder = tmp_path / "manifests"
+    shutil.copytree(ROOT / "manifests", folder)
+    return World(tmp_path, cast(Stack, None), folder, cast(Nursery, None), dict(os.environ))
 
 
 def test_a_rehearsal_begins_nothing_with_a_wrong_priority_a_missing_binding_or_an_alias_on_a_host(
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "manifests"
-    shutil.copytree(ROOT / "manifests", folder)
-    world = World(tmp_path, cast(Stack, None), folder, cast(Nursery, None), dict(os.environ))
+    world = unbegun(tmp_path)
     world.edit("routes.yaml", "east-overflow\n  priority: 20\n", "east-overflow\n  priority: 5\n")
     world.edit("models.yaml", "    - route: batch-overflow\n      shadowModel: o4-mini\n", "")
     world.edit("models.yaml", "shadowModel: gpt-4.1\n", "shadowModel: fast\n")
 
-    done = world.run("rehearse", str(folder), code=1)
+    done = world.run("rehearse", str(world.manifests), code=1)
 
     assert (
         'wrong-order: Acceptance "everything-in-service": for "fast" Route "chat-overflow" (priority 5)'
@@ -165,6 +175,48 @@ def test_a_rehearsal_begins_nothing_with_a_wrong_priority_a_missing_binding_or_a
     )
     assert 'missing-binding: Acceptance "everything-in-service": Route "batch-overflow"' in done.stderr
     assert 'alias-as-shadow-model: ModelBinding "chat-smart": "fast" is a public alias' in done.stderr
+
+
+def test_a_rehearsal_finds_an_alias_that_an_account_lists_instead_of_a_binding_leading_it(
+    tmp_path: Path,
+) -> None:
+    world = unbegun(tmp_path)
+    world.edit(
+        "west.yaml", "models: [gpt-4.1, gpt-4.1-mini, o4-mini]", "models: [gpt-4.1, gpt-4.1-mini, fast]"
+    )
+
+    done = world.run("rehearse", str(world.manifests), code=1)
+
+    line = next(
+        number
+        for number, text in enumerate((world.manifests / "west.yaml").read_text().splitlines(), start=1)
+        if "fast]" in text
+    )
+    place = f"{world.manifests}/west.yaml:{line}:35: alias-on-host: ProviderAccount"
+    assert place in done.stderr
+    assert 'chat-fast" (' in done.stderr
+    assert '(take it out: a host is asked for "gpt-4.1-mini", and knows no alias)' in done.stderr
+
+
+def test_a_rehearsal_finds_an_alias_that_one_route_leads_and_another_leaves_to_the_host(empty: World) -> None:
+    empty.edit(
+        "west.yaml",
+        "models: [gpt-4.1, gpt-4.1-mini, o4-mini]",
+        "models: [gpt-4.1, gpt-4.1-mini, o4-mini, fast]",
+    )
+    models = (empty.manifests / "models.yaml").read_text()
+    west = "    - route: chat-west\n      shadowModel: gpt-4.1-mini\n"
+    assert west in models
+    (empty.manifests / "models.yaml").write_text(models.replace(west, west.replace("gpt-4.1-mini", "fast")))
+
+    done = empty.run("rehearse", str(empty.manifests))
+
+    assert (
+        'alias-not-led: ModelBinding "chat-fast": "fast" is asked of ShadowGroup "west-chat" as it is'
+        in done.stderr
+    )
+    assert f"perhaps an alias: ShadowHost/west ({empty.manifests}/planes.yaml:" in done.stdout
+    assert "is asked for public names as they are: fast; " in done.stdout
 
 
 def test_a_rehearsal_leaves_evidence_that_its_own_public_key_verifies(empty: World) -> None:

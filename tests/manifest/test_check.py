@@ -7,10 +7,11 @@ import pytest
 
 from reconciler.hosts.registry import driver_schemas
 from reconciler.manifest.check import check, load_and_check
-from reconciler.manifest.loader import load
+from reconciler.manifest.loader import LoadResult, load
 from reconciler.manifest.policy.endpoints import port_fits, same_endpoint
 from tests.manifest.cast import EXAMPLES, GROUP, NOW, PLANE, loaded
 
+OVERFLOW_ACCOUNT = "  name: east-alpha-overflow\n"
 HEAD = "---\napiVersion: routing.reconcile.dev/v1\n"
 BINDING = f"""{HEAD}kind: ModelBinding
 metadata: {{name: chat-mini}}
@@ -105,16 +106,60 @@ def test_an_alias_may_be_a_shadow_model_where_the_driver_was_verified() -> None:
     assert check(with_alias, aliases_verified={"sub2api": True}) == ()
 
 
-def test_a_public_name_that_an_account_serves_is_no_alias(tmp_path: Path) -> None:
-    # "fast" is a model of the overflow's upstream, only not of the route's group.
-    path = tmp_path / "all.yaml"
-    text = "".join(p.read_text() for p in sorted(EXAMPLES.glob("*.yaml"))) + BINDING
-    before, after = text.split("  name: east-alpha-overflow\n")
-    path.write_text(
-        before + "  name: east-alpha-overflow\n" + after.replace("models: [", "models: [fast, ", 1)
-    )
+def with_overflow_models(models: str, more: str = "") -> LoadResult:
+    """Return the examples with models put before those of the overflow's account, and more manifests beside them."""
+    before, after = "".join(p.read_text() for p in sorted(EXAMPLES.glob("*.yaml"))).split(OVERFLOW_ACCOUNT)
+    return loaded(before + OVERFLOW_ACCOUNT + after.replace("models: [", f"models: [{models}, ", 1) + more)
 
-    assert [p.rule for p in check(load([str(path)]))] == ["unserved-model"]
+
+def test_an_alias_that_an_account_lists_is_told_with_where_it_is_led_and_what_to_do() -> None:
+    (problem,) = check(with_overflow_models("fast"))
+
+    assert problem.rule == "alias-on-host"
+    assert problem.message.startswith('ProviderAccount "east-alpha-overflow": "fast" is a public alias: ')
+    assert 'ModelBinding "chat-fast" (' in problem.message
+    assert problem.message.endswith(' leads it to "gpt-4.1-mini"')
+    assert problem.fix == 'take it out: a host is asked for "gpt-4.1-mini", and knows no alias'
+
+
+def test_an_alias_that_an_account_lists_is_an_alias_still_for_whoever_asks_for_it() -> None:
+    found = check(with_overflow_models("fast", BINDING.replace("chat-east", "chat-overflow")))
+
+    assert [p.rule for p in found] == ["alias-on-host", "alias-as-shadow-model"]
+    assert check(with_overflow_models("fast"), aliases_verified={"sub2api": True}) == ()
+
+
+def test_a_public_name_that_is_asked_for_as_it_is_may_be_the_upstreams_own() -> None:
+    own = f"""{HEAD}kind: ModelBinding
+metadata: {{name: chat-own}}
+spec:
+  logicalGroup: chat
+  publicModel: o4-mini
+  routes: [{{route: chat-east, shadowModel: o4-mini}}, {{route: chat-west, shadowModel: o4-mini}}]
+"""
+
+    assert check(with_overflow_models("o5", own)) == ()
+    # A name of which no account knows anything is no upstream's own.
+    assert {p.rule for p in check(with_overflow_models("o5", own.replace("o4-mini", "o6")))} == {
+        "alias-as-shadow-model"
+    }
+
+
+def test_a_fallback_to_another_upstreams_model_is_no_alias() -> None:
+    fallback = f"""{HEAD}kind: ModelBinding
+metadata: {{name: chat-o5}}
+spec:
+  logicalGroup: chat
+  publicModel: o5
+  routes: [{{route: chat-overflow, shadowModel: o5}}, {{route: chat-west, shadowModel: other-9}}]
+"""
+    text = "".join(p.read_text() for p in sorted(EXAMPLES.glob("*.yaml")))
+    before, after = text.split("  name: west-gamma\n")
+    both = before + "  name: west-gamma\n" + after.replace("models: [", "models: [other-9, ", 1)
+    before, after = both.split(OVERFLOW_ACCOUNT)
+    both = before + OVERFLOW_ACCOUNT + after.replace("models: [", "models: [o5, ", 1)
+
+    assert check(loaded(both + fallback)) == ()
 
 
 def test_settings_are_left_alone_without_the_drivers_schemas() -> None:

@@ -32,6 +32,7 @@ def test_an_enabled_route_that_no_binding_names_is_certainly_missing_one() -> No
 
     assert (gap.kind, gap.name, gap.certain) == ("Route", "chat-overflow", True)
     assert gap.message == "is enabled, and no ModelBinding leads to it"
+    assert str(gap.at).split("/")[-1].startswith("routes.yaml:")
 
 
 def test_a_route_that_serves_one_model_of_its_group_and_not_the_other_may_be_missing_one() -> None:
@@ -39,6 +40,22 @@ def test_a_route_that_serves_one_model_of_its_group_and_not_the_other_may_be_mis
 
     assert (gap.kind, gap.name, gap.certain) == ("ModelBinding", "chat-smart", False)
     assert gap.message == "does not bind Route/chat-overflow, which serves fast of the same group"
+
+
+def test_a_public_name_that_a_host_is_asked_for_as_it_is_may_be_an_alias() -> None:
+    items = dict(manifests().items)
+    loaded = items[("ModelBinding", "chat-fast")]
+    binding = loaded.resource
+    assert isinstance(binding, ModelBinding)
+    routes = [each.model_copy(update={"shadow_model": "fast"}) for each in binding.spec.routes]
+    spec = binding.spec.model_copy(update={"routes": routes})
+    items[("ModelBinding", "chat-fast")] = replace(loaded, resource=binding.model_copy(update={"spec": spec}))
+
+    east, west = gaps(Scope(ManifestSet(items)))
+
+    assert (east.kind, east.name, east.what, east.certain) == ("ShadowHost", "east", "an alias", False)
+    assert (west.kind, west.name) == ("ShadowHost", "west")
+    assert "is asked for public names as they are: fast; right for an upstream's own name" in str(east)
 
 
 def test_a_route_that_is_not_enabled_lacks_nothing() -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from reconciler.manifest.manifest_set import Problem
-from reconciler.manifest.policy import accounts, hosts, keys, models, notes, routes, unused
+from reconciler.manifest.policy import accounts, aliases, hosts, keys, models, notes, routes, unused
 from reconciler.manifest.survey import Survey
 
 Rule = Callable[[Survey], Iterator[Problem]]
 
 RULES: tuple[Rule, ...] = (
+    *aliases.RULES,
     *models.RULES,
     *routes.RULES,
     *accounts.RULES,

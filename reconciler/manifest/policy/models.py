@@ -1,90 +1,15 @@
-"""Rules about public and shadow models: the canonical shadow rule, and who serves what."""
+"""Rules about public and shadow models: who serves what, and what a logical group offers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from reconciler.manifest.logical_group import LogicalGroup
-from reconciler.manifest.manifest_set import Path, Problem
-from reconciler.manifest.model_binding import BoundRoute, ModelBinding
-from reconciler.manifest.provider_account import ProviderAccount
-from reconciler.manifest.quote import did_you_mean, dotted, quote
+from reconciler.manifest.manifest_set import Problem
+from reconciler.manifest.model_binding import ModelBinding
+from reconciler.manifest.quote import quote
 from reconciler.manifest.route import Route
-from reconciler.manifest.shadow_group import ShadowGroup
 from reconciler.manifest.survey import Survey
-
-_MAPPING_FIELDS = frozenset(("modelmapping", "modelaliases", "modelmap"))
-
-
-def shadow_model_is_canonical(survey: Survey) -> Iterator[Problem]:
-    """A shadow model is the upstream's canonical name: some account of the route's group serves it under that name."""
-    aliases = _aliases(survey)
-    for binding in survey.of(ModelBinding):
-        for index, bound in enumerate(binding.spec.routes):
-            route = survey.named(Route, bound.route)
-            if route is not None and survey.named(ShadowGroup, route.spec.shadow_group) is not None:
-                path: Path = ("spec", "routes", index, "shadowModel")
-                yield from _shadow_model(survey, binding, bound, route.spec.shadow_group, path, aliases)
-
-
-def _aliases(survey: Survey) -> frozenset[str]:
-    """Return the public names that are no account's model."""
-    canonical = {model for account in survey.of(ProviderAccount) for model in account.spec.models}
-    return frozenset(binding.spec.public_model for binding in survey.of(ModelBinding)) - canonical
-
-
-def _shadow_model(
-    survey: Survey, binding: ModelBinding, bound: BoundRoute, group: str, path: Path, aliases: frozenset[str]
-) -> Iterator[Problem]:
-    served = survey.served_by(group)
-    model = bound.shadow_model
-    if model in served or not survey.whole("ProviderAccount"):
-        return
-    if model in aliases:
-        host = survey.host_of(group)
-        if host is None or not survey.aliases_verified.get(host.spec.driver, False):
-            says = f"{quote(model)} is a public alias; a host is never asked for one"
-            fix = f"write the upstream's own name: {_listed(served)}"
-            yield survey.error(binding, path, "alias-as-shadow-model", says, fix)
-        return
-    near = did_you_mean(model, served)
-    says = f"no account of ShadowGroup {quote(group)} serves {quote(model)}"
-    fix = f"did you mean {quote(near)}?" if near else f"its accounts serve: {_listed(served)}"
-    yield survey.error(binding, path, "unserved-model", says, fix)
-
-
-def _listed(models: set[str]) -> str:
-    shown = [quote(model) for model in sorted(models)]
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "") or "nothing"
-
-
-def no_model_mapping_on_hosts(survey: Survey) -> Iterator[Problem]:
-    """No host-side model mapping: public aliases live in the control plane only."""
-    for resource in survey.on_hosts:
-        for path in model_mappings(resource):
-            says = f"{dotted(path)} maps models on the host; public aliases live in the control plane only"
-            fix = "remove it, and bind the public name with a ModelBinding"
-            yield survey.error(resource, path, "model-mapping-on-host", says, fix)
-
-
-def model_mappings(resource: ShadowGroup | ProviderAccount) -> Iterator[Path]:
-    """Yield the path of every model mapping in a resource's driver settings."""
-    return _mappings(resource.spec.settings, ("spec", "settings"))
-
-
-def _mappings(settings: Any, path: Path) -> Iterator[Path]:
-    """Yield the path of every model mapping that is not empty."""
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            here = (*path, str(key))
-            if str(key).replace("_", "").replace("-", "").lower() in _MAPPING_FIELDS and value:
-                yield here
-            else:
-                yield from _mappings(value, here)
-    elif isinstance(settings, list):
-        for index, item in enumerate(settings):
-            yield from _mappings(item, (*path, index))
 
 
 def public_model_is_bound_once(survey: Survey) -> Iterator[Problem]:
@@ -147,8 +72,6 @@ def group_offers_a_model(survey: Survey) -> Iterator[Problem]:
 
 
 RULES = (
-    shadow_model_is_canonical,
-    no_model_mapping_on_hosts,
     public_model_is_bound_once,
     bound_routes_are_of_the_group,
     public_model_has_a_fallback,
