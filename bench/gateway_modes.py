@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -27,6 +28,7 @@ SESSIONS = 500
 STREAMS, STREAM_ROUNDS = 64, 4
 ROUTES = 10_000
 _SETTLE_S = 0.5
+_DIRECT = "direct"
 _CONSUMER = {"authorization": f"Bearer {CONSUMER_KEY}"}
 Start = Callable[[Path, int, int], AbstractContextManager[Program]]
 
@@ -128,40 +130,54 @@ def _streams(folder: Path) -> list[Row]:
 
 
 async def _followed(folder: Path) -> list[Row]:
-    direct, through = streams.Seen(), streams.Seen()
-    cpu_s, events = 0.0, 0
+    ours, floor = "reconciler", "nginx, plain proxy"
+    starts: dict[str, Start] = {
+        ours: _started(),
+        floor: partial(nginx.proxy, more="proxy_buffering off;"),
+    }
+    seen = {name: streams.Seen() for name in (_DIRECT, *starts)}
+    cpu_s = dict.fromkeys(starts, 0.0)
     host_port = free_port()
     host = await streams.host(host_port)
     with contextlib.ExitStack() as stack:
-        program, url = _run(stack, _started(), folder, host_port)
+        running_ = {name: _run(stack, start, folder, host_port) for name, start in starts.items()}
         for round_ in range(1 + STREAM_ROUNDS):
-            plain = await streams.stream_all(f"http://127.0.0.1:{host_port}{PATH}", {}, streams=STREAMS)
-            before, asked = program.cpu_s(), STREAMS * streams.EVENTS * streams.STREAMS_EACH
-            seen = await streams.stream_all(url, _CONSUMER, streams=STREAMS)
-            await asyncio.sleep(_SETTLE_S)
-            if round_:
-                cpu_s += program.cpu_s() - before
-                events += asked
-                for into, found in ((direct, plain), (through, seen)):
-                    into.first += found.first
-                    into.late += found.late
+            found = {_DIRECT: await streams.stream_all(f"http://127.0.0.1:{host_port}{PATH}", {}, streams=STREAMS)}
+            used: dict[str, float] = {}
+            for name, (program, url) in running_.items():
+                before = program.cpu_s()
+                found[name] = await streams.stream_all(url, _CONSUMER, streams=STREAMS)
+                await asyncio.sleep(_SETTLE_S)
+                used[name] = program.cpu_s() - before
+            if round_:  # the first is for warming up
+                for name, each in found.items():
+                    seen[name].first += each.first
+                    seen[name].late += each.late
+                for name, seconds in used.items():
+                    cpu_s[name] += seconds
     host.close()
-    first = [1000 * statistics.median(each.first) for each in (through, direct)]
-    late = [1000 * statistics.quantiles(each.late, n=100)[98] for each in (through, direct)]
-    what = f"{STREAMS} streams of {streams.EVENTS} events, 5 ms apart"
-    return [
-        Row(
-            f"{what}: first event",
-            f"{first[0] - first[1]:.2f} ms added at the median ({first[0]:.2f} less {first[1]:.2f})",
-            f"{first[0] / first[1]:.1f} x direct",
-        ),
-        Row(f"{what}: CPU", f"{cpu_s * 1e6 / events:.0f} us per event", ""),
-        Row(
-            f"{what}: each event",
-            f"{late[0]:.2f} ms under way at p99, direct {late[1]:.2f} ms",
-            f"{late[0] / late[1]:.1f} x direct",
-        ),
-    ]
+    events = STREAM_ROUNDS * STREAMS * streams.EVENTS * streams.STREAMS_EACH
+    per_event = {name: seconds * 1e6 / events for name, seconds in cpu_s.items()}
+    return [row for name in starts for row in _stream_rows(name, seen, per_event, per_event[floor])]
+
+
+def _stream_rows(
+    name: str, seen: Mapping[str, streams.Seen], per_event: Mapping[str, float], floor: float
+) -> Iterator[Row]:
+    what = f"{STREAMS} streams of {streams.EVENTS} events, 5 ms apart, {name}"
+    first, plain = (1000 * statistics.median(seen[each].first) for each in (name, _DIRECT))
+    late, soonest = (1000 * statistics.quantiles(seen[each].late, n=100)[98] for each in (name, _DIRECT))
+    yield Row(
+        f"{what}: first event",
+        f"{first - plain:.2f} ms added at the median ({first:.2f} less {plain:.2f})",
+        f"{first / plain:.1f} x direct",
+    )
+    yield Row(f"{what}: CPU", f"{per_event[name]:.0f} us per event", f"{per_event[name] / floor:.2f} x nginx")
+    yield Row(
+        f"{what}: each event",
+        f"{late:.2f} ms under way at p99, direct {soonest:.2f} ms",
+        f"{late / soonest:.1f} x direct",
+    )
 
 
 def _memory(folder: Path) -> Row:

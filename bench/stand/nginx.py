@@ -38,7 +38,7 @@ _PROXY = """
         listen 127.0.0.1:{port} backlog=4096;
         location / {{
             proxy_pass http://host; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_set_header Authorization "Bearer {key}";
+            proxy_set_header Authorization "Bearer {key}"; {more}
         }}
     }}
 """
@@ -52,9 +52,10 @@ def host(folder: Path, port: int) -> Iterator[Program]:
 
 
 @contextlib.contextmanager
-def proxy(folder: Path, port: int, host_port: int) -> Iterator[Program]:
-    """Run the plain reverse proxy."""
-    with _nginx(folder, port, _PROXY.format(port=port, host=host_port, key=HOST_KEY)) as program:
+def proxy(folder: Path, port: int, host_port: int, *, more: str = "") -> Iterator[Program]:
+    """Run the plain reverse proxy. `more` directives may be given for it."""
+    http = _PROXY.format(port=port, host=host_port, key=HOST_KEY, more=more)
+    with _nginx(folder, port, http) as program:
         yield program
 
 

@@ -32,6 +32,9 @@ STEERING_HEADERS = frozenset(
 Source: sub2api's session headers, in the order in which its OpenAI gateway looks for them.
 """
 
+SESSION_FIELDS = frozenset({"prompt_cache_key", "user", "metadata"})
+"""The fields of a request in which its session is looked for, as `NamesSession` has them."""
+
 _LONGEST = 4096
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from reconciler.gateway.dataplane.errors import Problem
+from reconciler.routing.sessions import SESSION_FIELDS
 
 if TYPE_CHECKING:
     from reconciler.gateway.dataplane.begun import Begun
@@ -108,6 +109,11 @@ class Inbound:
     def stateful(self) -> bool:
         """True when the request continues something that an earlier answer made on a host."""
         return self._get("previous_response_id") is not None or self._get("conversation") is not None
+
+    @property
+    def may_name_session(self) -> bool:
+        """False for a body without any of the fields that could: most of them, and then none is looked at."""
+        return not SESSION_FIELDS.isdisjoint(self._fields)
 
     @property
     def prompt_cache_key(self) -> Any:

@@ -130,6 +130,8 @@ def sticking(
     if group is None:
         return None
     row.logical_group = group.name
+    if header is None and not inbound.may_name_session:
+        return None
     named = None if header is None else header.decode("latin-1").strip()
     session = session_of(group.sticky.mode, named, inbound)
     if session is None:

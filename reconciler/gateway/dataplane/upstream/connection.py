@@ -151,16 +151,20 @@ class Connection(asyncio.Protocol):
         """True when the answer ended where it said, the request was sent whole, and the host keeps the connection."""
         return (
             self.complete
+            and self._keeps_alive
             and self.failure is None
-            and not self.lost
             and not self._surplus
             and not self._until_eof
             and not self._chunks
+            and self.open
             and self._transport is not None
-            and not self._transport.is_closing()
             and self._transport.get_write_buffer_size() == 0
-            and self._keeps_alive
         )
+
+    @property
+    def open(self) -> bool:
+        """True until either side closes it. Whatever comes on an unused connection closes it too."""
+        return not self.lost and self._transport is not None and not self._transport.is_closing()
 
     def fail(self, kind: str) -> None:
         """End the answer under way and drop the connection."""

@@ -86,7 +86,7 @@ class PooledUpstream:
         now = asyncio.get_running_loop().time()
         while idle:
             connection = idle.pop()
-            if not connection.lost and connection.reusable and connection.idle_until > now:
+            if connection.open and connection.idle_until > now:
                 return connection
             connection.drop()
         return None
