@@ -142,7 +142,9 @@ async def _followed(folder: Path) -> list[Row]:
     with contextlib.ExitStack() as stack:
         running_ = {name: _run(stack, start, folder, host_port) for name, start in starts.items()}
         for round_ in range(1 + STREAM_ROUNDS):
-            found = {_DIRECT: await streams.stream_all(f"http://127.0.0.1:{host_port}{PATH}", {}, streams=STREAMS)}
+            found = {
+                _DIRECT: await streams.stream_all(f"http://127.0.0.1:{host_port}{PATH}", {}, streams=STREAMS)
+            }
             used: dict[str, float] = {}
             for name, (program, url) in running_.items():
                 before = program.cpu_s()
