@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,6 +30,10 @@ from reconciler.routing.objects import (
 )
 
 Document = dict[str, Any]
+
+_RUN = 64
+"""Objects sorted in one call."""
+_NAME = attrgetter("name")
 
 
 class InvalidConfiguration(ValueError):
@@ -184,7 +190,8 @@ def _section(kind: _Kind, items: Any, problems: list[str]) -> Generator[None, No
     if not isinstance(items, Sequence) or isinstance(items, (str, bytes)):
         problems.append(f"{kind.section} must be a list, not {fields.show(items)}")
         return ()
-    objects = []
+    objects: list[Any] = []
+    in_order = True
     for number, item in enumerate(items):
         values, wrong = fields.read_fields(item, kind.fields)
         if wrong:
@@ -192,10 +199,26 @@ def _section(kind: _Kind, items: Any, problems: list[str]) -> Generator[None, No
             called = f"{kind.word} {label!r}" if isinstance(label, str) else f"{kind.section}[{number}]"
             problems.extend(f"{called}: {problem}" for problem in wrong)
         else:
-            objects.append(kind.cls(**values))
+            made = kind.cls(**values)
+            in_order = in_order and (not objects or objects[-1].name <= made.name)
+            objects.append(made)
         if number % SLICE == SLICE - 1:
             yield
-    return tuple(sorted(objects, key=lambda item: item.name))
+    # A canonical document is in order: sorting ten thousand objects is one call, and nobody can pause in it.
+    return tuple(objects) if in_order else (yield from _sorted_steps(objects))
+
+
+def _sorted_steps(objects: Sequence[Any]) -> Generator[None, None, tuple[Any, ...]]:
+    runs = []
+    for start in range(0, len(objects), _RUN):
+        runs.append(sorted(objects[start : start + _RUN], key=_NAME))
+        yield
+    merged = []
+    for number, item in enumerate(heapq.merge(*runs, key=_NAME)):
+        merged.append(item)
+        if number % SLICE == SLICE - 1:
+            yield
+    return tuple(merged)
 
 
 def _inconsistencies(configuration: Configuration) -> Iterable[str | None]:
@@ -203,7 +226,11 @@ def _inconsistencies(configuration: Configuration) -> Iterable[str | None]:
     yield from _duplicates(configuration)
     groups = {group.name for group in configuration.logical_groups}
     hosts = {host.name for host in configuration.shadow_hosts}
-    routes = {route.name: route for route in configuration.routes}
+    yield None
+    routes: dict[str, Route] = {}
+    for route in configuration.routes:
+        routes[route.name] = route
+        yield None
     for group in configuration.logical_groups:
         if group.failover.max_cooldown_seconds < group.failover.cooldown_seconds:
             yield f"logical group {group.name!r}: max_cooldown_seconds is shorter than cooldown_seconds"
@@ -223,20 +250,19 @@ def _inconsistencies(configuration: Configuration) -> Iterable[str | None]:
         yield None
 
 
-def _duplicates(configuration: Configuration) -> Iterable[str]:
+def _duplicates(configuration: Configuration) -> Iterable[str | None]:
     for kind in KINDS:
-        names = [item.name for item in getattr(configuration, kind.section)]
-        for before, after in pairwise(names):
-            if before == after:
-                yield f"{kind.word} {after!r}: the name is used twice"
+        for before, after in pairwise(getattr(configuration, kind.section)):
+            yield f"{kind.word} {after.name!r}: the name is used twice" if before.name == after.name else None
     offered: dict[tuple[str, str], str] = {}
     for binding in configuration.model_bindings:
         first = offered.setdefault((binding.logical_group, binding.public_model), binding.name)
-        if first != binding.name:
-            yield (
-                f"model binding {binding.name!r}: {binding.public_model!r} of logical group "
-                f"{binding.logical_group!r} is bound by {first!r} already"
-            )
+        yield (
+            f"model binding {binding.name!r}: {binding.public_model!r} of logical group "
+            f"{binding.logical_group!r} is bound by {first!r} already"
+            if first != binding.name
+            else None
+        )
 
 
 def _binding_problems(binding: ModelBinding, groups: set[str], routes: Mapping[str, Route]) -> Iterable[str]:
