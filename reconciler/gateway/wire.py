@@ -33,6 +33,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together. The longest legitimate header is a probe token, 12 KB."""
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
+MAX_UNREAD_S = 60.0
+"""A client that takes nothing of what it is sent for so long is cut off. Source: nginx's default `send_timeout`."""
 
 _ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
 """Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
@@ -73,6 +75,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_body = False
         self._declined = False
         """An offer to upgrade was taken out of this head."""
+        self._unread, self._unread_since = 0, 0.0
+        """Bytes that the client's end had no room for at the last look, and the first look that found so many."""
         self._gone = False
         self._tell_gone: Callable[[], None] | None = None
         self._fast_path: FastPath | None = getattr(config.loaded_app, "fast_path", None)
@@ -349,6 +353,16 @@ class BoundedHttp(HttpToolsProtocol):
             self._parse_gathered()
         if self.is_overdue(now):
             self.transport.close()
+        if self._leaves_unread(now):
+            log.warning("a client takes nothing of its answer, its connection is cut off")
+            self.transport.abort()
+
+    def _leaves_unread(self, now: float) -> bool:
+        """Return True when nothing of what waits for the client was taken for too long: it holds memory for nothing."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread != self._unread:
+            self._unread, self._unread_since = unread, now
+        return now - self._unread_since > MAX_UNREAD_S
 
     def is_overdue(self, now: float) -> bool:
         """Return True when, by the loop's clock, the client owes the end of a head, or a new request, for too long."""
@@ -371,7 +385,7 @@ def _ambiguous(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
 
 
 def close_overdue(connections: Iterable[object], now: float) -> None:
-    """Close connections whose client has not finished a head in time, or is idle: they hold a place for nothing."""
+    """Close connections whose client owes the end of a head, or is idle, or reads nothing: they hold a place for nothing."""
     for connection in list(connections):
         if isinstance(connection, BoundedHttp):
             connection.end_if_overdue(now)

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from reconciler.gateway.dataplane.inbound import CLIENT, Client
-from reconciler.gateway.wire import MAX_HEAD_S, BoundedHttp, close_overdue
+from reconciler.gateway.wire import MAX_HEAD_S, MAX_UNREAD_S, BoundedHttp, close_overdue
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.raw_client import connect, send, statuses_in
 from tests.gateway.world import ADMIN
@@ -172,13 +172,21 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.aborted = False
         self.written: list[bytes] = []
+        self.unread = 0
 
     def is_closing(self) -> bool:
         return self.closed
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
@@ -310,6 +318,26 @@ async def test_idle_connection_is_closed_after_its_time_and_a_served_one_is_not(
         close_overdue([served.connection], now + idle)
         closed.append(served.transport.closed)
     assert closed == [False, True]
+    served.connection.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut_off"),
+    [((5, 5, 5), True), ((5, 4, 4), False), ((5, 9, 9), False), ((5, 0, 5), False), ((0, 0, 0), False)],
+)
+async def test_only_a_client_that_takes_nothing_for_its_whole_time_is_cut_off(
+    sizes: tuple[int, ...], cut_off: bool
+) -> None:
+    async def answer(client: Client) -> None:
+        assert client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(answer)
+    await served.ask()
+    now = asyncio.get_running_loop().time()
+    for size, later in zip(sizes, (0, MAX_UNREAD_S - 1, MAX_UNREAD_S + 1), strict=True):
+        served.transport.unread = size
+        close_overdue([served.connection], now + later)
+    assert served.transport.aborted is cut_off
     served.connection.connection_lost(None)
 
 

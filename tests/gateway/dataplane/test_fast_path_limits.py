@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.gateway.dataplane.stickiness import Stickiness
-from reconciler.gateway.wire import BoundedHttp
+from reconciler.gateway.wire import MAX_UNREAD_S, BoundedHttp
 from tests.gateway.dataplane.served import Served, answer, request, served, stream
 from tests.gateway.raw_host import Visit
 
@@ -89,6 +89,29 @@ async def test_a_client_that_does_not_read_is_not_answered_without_end() -> None
         assert connection_of(gateway).transport.get_write_buffer_size() == unread
         assert len(gateway.east.requests) == owed + 1
         assert [(await client.read()).status for _ in range(owed + 6)] == [200] * (owed + 6)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_stream_whose_client_reads_nothing_ends_in_time_with_its_row(fast: bool) -> None:
+    async def flood(visit: Visit) -> None:
+        await visit.say(stream(end=False))
+        while True:
+            await visit.say(b"1000\r\n%b\r\n" % (b"x" * 4095 + b"\n"))
+
+    async with served(fast=fast) as gateway:
+        gateway.east.steps = [flood]
+        client = await gateway.connect()
+        await client.send(request({"stream": True}))
+        await gateway.until(lambda: connection_of(gateway).write_paused)
+
+        connection, now = connection_of(gateway), asyncio.get_running_loop().time()
+        connection.end_if_overdue(now)
+        connection.end_if_overdue(now + MAX_UNREAD_S + 1)
+        await gateway.until(lambda: gateway.rows)
+
+        assert not gateway.state.connections
+        (row,) = gateway.rows
+        assert (row.status, row.attempts[0]["failure_class"]) == (200, "client-gone")
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/plain", "application/json"])
