@@ -385,7 +385,7 @@ def _ambiguous(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
 
 
 def close_overdue(connections: Iterable[object], now: float) -> None:
-    """Close connections whose client owes the end of a head, or is idle, or reads nothing: they hold a place for nothing."""
+    """Close connections that hold a place for nothing: the client owes a head, is idle, or reads nothing."""
     for connection in list(connections):
         if isinstance(connection, BoundedHttp):
             connection.end_if_overdue(now)
