@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from reconciler.gateway.dataplane.answer_heads import answer_head
 from reconciler.gateway.dataplane.begun import Begun
 
 _WRITTEN_TOGETHER = 64 * 1024
@@ -62,9 +63,8 @@ class ServedClient:
             return False
         if cycle.flow.write_paused or not cycle.keep_alive:
             return False
-        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"]
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or status in (204, 304):
+        head, lines = answer_head(status, headers, b"\r\n"), len(headers) + 2
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or status in (204, 304):
             return False
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False

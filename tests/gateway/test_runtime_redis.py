@@ -138,7 +138,7 @@ async def test_what_a_dead_replica_ran_no_longer_counts(redis_url: str) -> None:
         with redis.Redis.from_url(
             redis_url
         ) as client:  # what its expiry does to a process without life signs
-            client.delete(f"reconciler:alive:{one._replica}")
+            client.delete(f"reconciler:alive:{one._limits._replica}")
 
         assert await two.admit("team", requests_per_minute=None, concurrent=1) is None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from reconciler.gateway.contract import DecisionRow, JsonObject, UpstreamFailed
 from reconciler.gateway.dataplane import errors
 from reconciler.gateway.dataplane import headers as crossing
+from reconciler.gateway.dataplane.answer_heads import answer_head
 from reconciler.gateway.dataplane.attempt import CLIENT_GONE, AtFault, judge, report_failure
 from reconciler.gateway.dataplane.begun import Begun, Failed
 from reconciler.gateway.dataplane.caller import Caller
@@ -37,9 +38,6 @@ T = TypeVar("T")
 
 _OUR_FAULT = "request %s failed inside the gateway"
 _NONE_TRIED: frozenset[str] = frozenset()
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
 _CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 
 
@@ -316,8 +314,7 @@ class FastRequest:
         told = crossing.towards_client(connection.headers, self.row.request_id, self._head.endpoint.protocol)
         if self._client.closing:
             told.append((b"connection", b"close"))
-        lines = [b"%b: %b\r\n" % header for header in told]
-        return b"".join((_status_line(connection.status), *lines, end))
+        return answer_head(connection.status, told, end)
 
     def _pass_on(self, connection: Connection) -> None:
         """Send on what has come of a stream. Until its first chunk, another route may still answer instead."""
@@ -421,8 +418,7 @@ class FastRequest:
             return
         problem = errors.gateway_fault()
         shaped = errors.shape(self._head.endpoint.protocol, problem, self.row.request_id)
-        lines = [b"%b: %b\r\n" % header for header in shaped.headers]
-        self._client.write(b"".join((_status_line(problem.status), *lines, b"\r\n", shaped.body)))
+        self._client.write(answer_head(problem.status, shaped.headers, b"\r\n") + shaped.body)
         self._finish(problem.status, whole=True)
 
     def _end_attempt(self) -> None:
@@ -490,7 +486,3 @@ class FastRequest:
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
-def _status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status

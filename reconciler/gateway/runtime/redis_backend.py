@@ -16,18 +16,27 @@ import contextlib
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import hiredis
-import msgspec
 
 from reconciler.gateway.runtime import redis_scripts as scripts
-from reconciler.gateway.runtime.allowance import BUSY_RETRY_S
 from reconciler.gateway.runtime.backend import MOST_LISTED, Binding, BindingKey, HealthKey, RouteHealth
 from reconciler.gateway.runtime.memory import MemoryBackend, MemorySight, is_long_past, shown
+from reconciler.gateway.runtime.redis_form import (
+    SEPARATOR,
+    Names,
+    as_text,
+    decoded,
+    encoded,
+    expiry_ms,
+    question,
+    read_binding,
+    read_sight,
+)
+from reconciler.gateway.runtime.redis_limits import ALIVE_S, RedisLimits
 from reconciler.gateway.runtime.redis_link import RedisGone, RedisLink
 from reconciler.routing import cooldown
 from reconciler.routing.cooldown import FRESH, CooldownRule, Health
@@ -36,30 +45,14 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """How late another process' cooldown may be noticed."""
-_ALIVE_S = 10
-"""A process that gave no sign of life for this long no longer counts as running requests."""
-_GRACE_MS = 300_000
-"""Redis keeps an expired binding this long, for a sweep to find and report it."""
 _DRILL_S = 86_400
 """What a drill left behind is gone after a day, whoever forgot it."""
 _SWEPT_AT_ONCE = 500
 _MOST_EXCHANGES = 50
-_SEPARATOR = "\x1f"
 
 T = TypeVar("T")
 Transition = Callable[[Health], Health | None]
 """The health after something happened; None: it cannot happen."""
-
-
-class _Names:
-    """Redis' names for one namespace."""
-
-    def __init__(self, prefix: str, namespace: str | None) -> None:
-        base = f"{prefix}:real" if namespace is None else f"{prefix}:drill:{namespace}"
-        self.binding = f"{base}:binding:"
-        self.index = f"{base}:bindings"
-        self.health = f"{base}:health"
-        self.version = f"{base}:health-version"
 
 
 class RedisBackend:
@@ -76,19 +69,15 @@ class RedisBackend:
         timeout_s: float = 0.25,
     ) -> None:
         self._prefix = prefix
-        self._replica = replica or uuid4().hex
         self._clock = clock
         self._jitter = jitter
-        self._real = _Names(prefix, None)
+        self._real = Names(prefix, None)
         self._drills = f"{prefix}:drills"
-        self._alive = f"{prefix}:alive:"
         self._link = RedisLink(url, timeout_s=timeout_s, on_up=self._came_up)
         self._mirror: dict[HealthKey, Health] = {}
         self._version: bytes | None = None
-        self._running: Counter[str] = Counter()
-        """Managed key -> requests that this process counted as concurrent, whatever Redis knows of them."""
+        self._limits = RedisLimits(self._link, prefix, replica or uuid4().hex, clock)
         self._local = self._new_local()
-        self._admissions = 0
         self._looking: set[asyncio.Task[MemorySight]] = set()
         self._polling: asyncio.Task[None] | None = None
 
@@ -141,18 +130,18 @@ class RedisBackend:
         health = self._mirror if namespace is None else await self._health_of(names)
         if key is None:
             return MemorySight(health, now)
-        return _seen(await self._link.run(scripts.LOOK, *_question(names, key, now, ttl_s)), health, now)
+        return read_sight(await self._link.run(scripts.LOOK, *question(names, key, now, ttl_s)), health, now)
 
     def look_then(self, key: BindingKey, ttl_s: float, then: Callable[[MemorySight], None]) -> None:
         now = self._clock()
-        keys, *arguments = _question(self._real, key, now, ttl_s)
+        keys, *arguments = question(self._real, key, now, ttl_s)
         asked = self._link.start(scripts.LOOK, keys, *arguments)
 
         def told(answer: asyncio.Future[Any]) -> None:
             if answer.cancelled() or answer.exception() is not None:
                 self._look_slowly(key, ttl_s, then)
             else:
-                then(_seen(answer.result(), self._mirror, now))
+                then(read_sight(answer.result(), self._mirror, now))
 
         if asked is None:
             self._look_slowly(key, ttl_s, then)
@@ -178,14 +167,14 @@ class RedisBackend:
         self, namespace: str | None, key: BindingKey, route: str, ttl_s: float, instead_of: str | None
     ) -> str:
         now = self._clock()
-        names, field = self._names(namespace), _SEPARATOR.join(key)
+        names, field = self._names(namespace), SEPARATOR.join(key)
         bound: bytes = await self._link.run(
             scripts.BIND,
             [names.binding + field, names.index],
-            _text(now),
+            as_text(now),
             route,
-            _text(now + ttl_s),
-            _expiry_ms(ttl_s),
+            as_text(now + ttl_s),
+            expiry_ms(ttl_s),
             field,
             instead_of or "",
         )
@@ -194,7 +183,7 @@ class RedisBackend:
         return bound.decode()
 
     async def unbind(self, namespace: str | None, key: BindingKey) -> None:
-        names, field = self._names(namespace), _SEPARATOR.join(key)
+        names, field = self._names(namespace), SEPARATOR.join(key)
         await self._shared(
             self._link.run(scripts.UNBIND, [names.binding + field, names.index], field),
             lambda: self._local.unbind(namespace, key),
@@ -210,15 +199,15 @@ class RedisBackend:
 
     async def _bindings(self, namespace: str | None, logical_group: str | None) -> Sequence[Binding]:
         names = self._names(namespace)
-        fields = await self._link.ask("ZRANGEBYSCORE", names.index, f"({_text(self._clock())}", "+inf")
+        fields = await self._link.ask("ZRANGEBYSCORE", names.index, f"({as_text(self._clock())}", "+inf")
         wanted = sorted(field.decode() for field in fields)
         if logical_group is not None:
-            wanted = [field for field in wanted if field.startswith(logical_group + _SEPARATOR)]
+            wanted = [field for field in wanted if field.startswith(logical_group + SEPARATOR)]
         wanted = wanted[:MOST_LISTED]
         if not wanted:
             return []
         values = await self._link.ask("MGET", *[names.binding + field for field in wanted])
-        return [_binding(field, value) for field, value in zip(wanted, values, strict=True) if value]
+        return [read_binding(field, value) for field, value in zip(wanted, values, strict=True) if value]
 
     # Health.
 
@@ -283,21 +272,21 @@ class RedisBackend:
 
     async def _change(self, namespace: str | None, key: HealthKey, transition: Transition) -> Health | None:
         """Exchange a health for what follows from it, as often as another process was faster."""
-        names, field = self._names(namespace), _SEPARATOR.join(key)
-        seen = _encoded(self._mirror.get(key, FRESH)) if namespace is None else b""
+        names, field = self._names(namespace), SEPARATOR.join(key)
+        seen = encoded(self._mirror.get(key, FRESH)) if namespace is None else b""
         for _ in range(_MOST_EXCHANGES):
-            after = transition(_decoded(seen))
-            wanted = seen if after is None else _encoded(after)
+            after = transition(decoded(seen))
+            wanted = seen if after is None else encoded(after)
             done, present = await self._link.run(
                 scripts.EXCHANGE, [names.health, names.version], field, seen, wanted
             )
             if done:
-                await self._changed(namespace, names, key, _decoded(wanted))
+                await self._changed(namespace, names, key, decoded(wanted))
                 return after
             seen = present
         raise RedisGone("a health changes faster than it can be exchanged")
 
-    async def _changed(self, namespace: str | None, names: _Names, key: HealthKey, health: Health) -> None:
+    async def _changed(self, namespace: str | None, names: Names, key: HealthKey, health: Health) -> None:
         if namespace is not None:
             await self._enlist(namespace, names.health, names.version)
         elif health == FRESH:
@@ -317,10 +306,10 @@ class RedisBackend:
 
         return await self._shared(shared(), lambda: self._local.health(namespace))
 
-    async def _health_of(self, names: _Names) -> dict[HealthKey, Health]:
+    async def _health_of(self, names: Names) -> dict[HealthKey, Health]:
         flat = await self._link.ask("HGETALL", names.health)
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return {HealthKey(*field.decode().split(_SEPARATOR)): _decoded(value) for field, value in pairs}
+        return {HealthKey(*field.decode().split(SEPARATOR)): decoded(value) for field, value in pairs}
 
     # Limits.
 
@@ -328,47 +317,24 @@ class RedisBackend:
         self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
     ) -> float | None:
         wait_s = await self._shared(
-            self._admit(managed_key, requests_per_minute, concurrent),
+            self._limits.admit(managed_key, requests_per_minute, concurrent),
             lambda: self._local.admit(
                 managed_key, requests_per_minute=requests_per_minute, concurrent=concurrent
             ),
         )
         if wait_s is None and concurrent is not None:
-            self._running[managed_key] += 1
+            self._limits.count(managed_key)
         return wait_s
 
-    async def _admit(self, managed_key: str, per_minute: int | None, concurrent: int | None) -> float | None:
-        if per_minute is None and concurrent is None:
-            return None
-        self._admissions += 1
-        answer: bytes | None = await self._link.run(
-            scripts.ADMIT,
-            [f"{self._prefix}:minute:{managed_key}", self._running_name(managed_key)],
-            _text(self._clock()),
-            "" if per_minute is None else per_minute,
-            "" if concurrent is None else concurrent,
-            self._replica,
-            f"{self._replica}:{self._admissions}",
-            self._alive,
-            str(BUSY_RETRY_S),
-        )
-        return None if answer is None else max(0.0, float(answer))
-
     async def leave(self, managed_key: str, *, concurrent: int | None) -> None:
-        if concurrent is None:
-            return
-        self._running[managed_key] = max(0, self._running[managed_key] - 1)
-        await self._local.leave(managed_key, concurrent=concurrent)
-        with contextlib.suppress(RedisGone):  # set right when Redis is back
-            await self._link.ask("HINCRBY", self._running_name(managed_key), self._replica, -1)
-
-    def _running_name(self, managed_key: str) -> str:
-        return f"{self._prefix}:running:{managed_key}"
+        if concurrent is not None:
+            await self._local.leave(managed_key, concurrent=concurrent)
+            await self._limits.leave(managed_key)
 
     # Namespaces, sweeping, following.
 
-    def _names(self, namespace: str | None) -> _Names:
-        return self._real if namespace is None else _Names(self._prefix, namespace)
+    def _names(self, namespace: str | None) -> Names:
+        return self._real if namespace is None else Names(self._prefix, namespace)
 
     async def _enlist(self, namespace: str, *held: str) -> None:
         """Remember a drill's namespace, and let what it holds end by itself."""
@@ -413,10 +379,10 @@ class RedisBackend:
         gone: list[tuple[str | None, Binding]] = []
         while True:
             flat = await self._link.run(
-                scripts.SWEEP, [names.index], _text(self._clock()), names.binding, _SWEPT_AT_ONCE
+                scripts.SWEEP, [names.index], as_text(self._clock()), names.binding, _SWEPT_AT_ONCE
             )
             pairs = list(zip(flat[::2], flat[1::2], strict=True))
-            gone += [(namespace, _binding(field.decode(), value)) for field, value in pairs if value]
+            gone += [(namespace, read_binding(field.decode(), value)) for field, value in pairs if value]
             if len(pairs) < _SWEPT_AT_ONCE:
                 return gone
 
@@ -424,11 +390,7 @@ class RedisBackend:
         """Take Redis' state for true again, and tell it what runs here."""
         await self._refresh(force=True)
         self._local = self._new_local()
-        for managed_key in [key for key, count in self._running.items() if not count]:
-            del self._running[managed_key]
-        for managed_key, count in list(self._running.items()):
-            await self._link.ask("HSET", self._running_name(managed_key), self._replica, count)
-        await self._link.ask("SET", self._alive + self._replica, 1, "EX", _ALIVE_S)
+        await self._limits.tell()
 
     async def _poll(self) -> None:
         """Follow what other processes learn."""
@@ -438,8 +400,8 @@ class RedisBackend:
             rounds += 1
             with contextlib.suppress(RedisGone, hiredis.ReplyError):
                 await self._refresh()
-                if rounds % round(_ALIVE_S / POLL_S / 4) == 0:
-                    await self._link.ask("SET", self._alive + self._replica, 1, "EX", _ALIVE_S)
+                if rounds % round(ALIVE_S / POLL_S / 4) == 0:
+                    await self._limits.live()
 
     async def _refresh(self, *, force: bool = False) -> None:
         version = await self._link.ask("GET", self._real.version)
@@ -458,48 +420,5 @@ class RedisBackend:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
         with contextlib.suppress(RedisGone):
-            await self._link.ask("DEL", self._alive + self._replica)
+            await self._limits.die()
         await self._link.aclose()
-
-
-def _text(seconds: float) -> str:
-    return f"{seconds:.6f}"
-
-
-def _expiry_ms(ttl_s: float) -> int:
-    return int(ttl_s * 1000) + _GRACE_MS
-
-
-def _binding(field: str, value: bytes) -> Binding:
-    route, since, until = value.decode().split("|")
-    return Binding(BindingKey(*field.split(_SEPARATOR)), route, float(since), float(until))
-
-
-def _encoded(health: Health) -> bytes:
-    """Return a health as Redis holds it; a fresh one is not held at all."""
-    return b"" if health == FRESH else msgspec.json.encode(health)
-
-
-def _decoded(value: bytes) -> Health:
-    return msgspec.json.decode(value, type=Health) if value else FRESH
-
-
-def _question(
-    names: _Names, key: BindingKey, now: float, ttl_s: float | None
-) -> tuple[list[str], str, str, str | int, str]:
-    """Return keys and arguments of the script that reads a binding, and slides it when `ttl_s` is given."""
-    field = _SEPARATOR.join(key)
-    until, ms = ("", "") if ttl_s is None else (_text(now + ttl_s), _expiry_ms(ttl_s))
-    return [names.binding + field, names.index], _text(now), until, ms, field
-
-
-def _seen(found: list[bytes], health: dict[HealthKey, Health], now: float) -> MemorySight:
-    """Return what that script told."""
-    word = found[0]
-    route = None if word == b"none" else found[1].decode()
-    return MemorySight(
-        health,
-        now,
-        bound=route if word == b"bound" else None,
-        expired=route if word == b"expired" else None,
-    )
