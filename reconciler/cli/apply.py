@@ -13,6 +13,7 @@ from reconciler.cli.options import (
     open_store,
     options_of,
     output_option,
+    prove_options,
     read_manifests,
     run_options,
 )
@@ -41,24 +42,13 @@ from reconciler.state.render import status_document
 )
 @click.option("--all-or-nothing", is_flag=True, help="Promote nothing unless everything is proved.")
 @click.option(
-    "--prove",
-    type=click.Choice(["affected", "all", "none"]),
-    default="affected",
-    show_default=True,
-    help="Which paths must be proved before a revision may be promoted: those the change can affect, all, or none.",
-)
-@click.option(
     "--rotate-key",
     "rotate",
     multiple=True,
     metavar="NAME",
     help="Make a new value for this ManagedKey with generate: true; the old one stops working. Repeatable.",
 )
-@click.option(
-    "--allow-unproved",
-    is_flag=True,
-    help="Leave for --prove none: what it puts into service is proved right after.",
-)
+@prove_options
 @guard_options
 @run_options
 @evidence_options
@@ -109,6 +99,8 @@ def apply(
             output=output,
             detailed_exitcode=detailed_exitcode,
             observed=observed,
+            prove=prove,
+            allow_unproved=allow_unproved,
             allow_delete_ratio=allow_delete_ratio,
             allow_serving_delete=allow_serving_delete,
             allow_unroutable=allow_unroutable,
@@ -129,12 +121,12 @@ def apply(
         serving_delete=allow_serving_delete,
         unroutable=allow_unroutable,
         origin_change=allow_origin_change,
+        unproved=allow_unproved,
     )
     how = ApplyOptions(
         allowances=allowances,
         all_or_nothing=all_or_nothing,
         prove=prove,
-        unproved=allow_unproved,
         rotate=frozenset(rotate),
         expected_digest=plan_digest,
     )

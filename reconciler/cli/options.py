@@ -26,6 +26,7 @@ from reconciler.state.store import Store
 
 DEFAULT_STATE = "sqlite:///.reconcile/state.db"
 DEFAULT_LEASE_S = 15.0
+PROVE = ("affected", "all", "none")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +98,29 @@ def guard_options(function: F) -> F:
             click.option("--allow-serving-delete", is_flag=True, help="Delete objects that serve traffic."),
             click.option("--allow-unroutable", is_flag=True, help="Leave a public model without any route."),
             click.option("--allow-origin-change", is_flag=True, help="Send a known secret to a new origin."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def prove_options(function: F) -> F:
+    """Add --prove and its leave."""
+    for option in reversed(
+        [
+            click.option(
+                "--prove",
+                type=click.Choice(PROVE),
+                default="affected",
+                show_default=True,
+                help="Which paths must be proved before a revision may be promoted: those the change can affect, all, "
+                "or none. `all` runs every demanded drill after it.",
+            ),
+            click.option(
+                "--allow-unproved",
+                is_flag=True,
+                help="Leave for --prove none: what it puts into service is proved right after.",
+            ),
         ]
     ):
         function = option(function)

@@ -13,6 +13,7 @@ from reconciler.cli.options import (
     open_store,
     options_of,
     output_option,
+    prove_options,
     read_manifests,
     run_options,
 )
@@ -39,6 +40,7 @@ CHANGES_PENDING_EXIT_CODE = 2
     metavar="FILE|URL",
     help="Plan against this observation, by `reconcile observe` or of a controller; no credential is needed.",
 )
+@prove_options
 @guard_options
 @run_options
 @click.pass_context
@@ -49,6 +51,8 @@ def plan(
     output: str,
     detailed_exitcode: bool,
     observed: str | None,
+    prove: str,
+    allow_unproved: bool,
     allow_delete_ratio: float,
     allow_serving_delete: bool,
     allow_unroutable: bool,
@@ -64,7 +68,7 @@ def plan(
     Reads the control plane and the hosts with their admin credentials; no other secret is read. With --observed nothing
     is read but that observation: no credential, no state store and no host is needed, which is how a pull request is
     planned. A URL is asked with the token in $RECONCILE_VIEWER_TOKEN.
-    A guard's refusal is part of the plan, and exits 4.
+    A guard's refusal is part of the plan, and exits 4. So is what proving it will cost, with the same --prove as apply.
 
     \b
     Examples:
@@ -78,14 +82,15 @@ def plan(
         serving_delete=allow_serving_delete,
         unroutable=allow_unroutable,
         origin_change=allow_origin_change,
+        unproved=allow_unproved,
     )
     manifests = read_manifests(paths)
     if observed is not None:
-        planned = _from_observation(observed, manifests, allowances, quiet=quiet)
+        planned = _from_observation(observed, manifests, allowances, prove, quiet=quiet)
     else:
         options = options_of(policy=policy, stack=stack, quiet=quiet, allow_origin_change=allow_origin_change)
         with open_store(state, installation, quiet=quiet) as store:
-            planned = running.run(_live(manifests, store, options, allowances))
+            planned = running.run(_live(manifests, store, options, allowances, prove))
     show_plan(planned, output)
     require_adoptable(planned.plan, manifests)
     if planned.refusals:
@@ -94,16 +99,20 @@ def plan(
         context.exit(CHANGES_PENDING_EXIT_CODE)
 
 
-async def _live(manifests: ManifestSet, store: Store, options: Options, allowances: Allowances) -> Planned:
+async def _live(
+    manifests: ManifestSet, store: Store, options: Options, allowances: Allowances, prove: str
+) -> Planned:
     async with open_workspace(manifests, store, options) as workspace:
-        return await make_plan(workspace, allowances)
+        return await make_plan(workspace, allowances, prove=prove)
 
 
-def _from_observation(where: str, manifests: ManifestSet, allowances: Allowances, *, quiet: bool) -> Planned:
+def _from_observation(
+    where: str, manifests: ManifestSet, allowances: Allowances, prove: str, *, quiet: bool
+) -> Planned:
     observation = read_observation(where)
     told = f"revision {observation.revision} as it was {age(observation)} ago ({where})"
     Terminal(quiet=quiet).phase("observe", told)
-    return running.run(plan_from(observation, manifests, allowances))
+    return running.run(plan_from(observation, manifests, allowances, prove=prove))
 
 
 def show_plan(planned: Planned, output: str) -> None:

@@ -41,7 +41,7 @@ from reconciler.engine.status import Outcome, write_statuses
 from reconciler.engine.values import Values, origins, read_values, remember_values
 from reconciler.engine.withdrawal import disproved, withdraw
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import LeaseLost, Refused
+from reconciler.errors import LeaseLost
 from reconciler.plan.guard import Allowances, require, require_fresh
 from reconciler.plan.model import ObjectKey, Plan
 from reconciler.proof.model import PathKey
@@ -59,8 +59,6 @@ class ApplyOptions:
 
     `all` runs every demanded drill after the promotion; otherwise those of what the plan can change, and stale ones.
     """
-    unproved: bool = False
-    """Leave for `prove="none"`: routes enter service unproved."""
     rotate: frozenset[str] = frozenset()
     """ManagedKeys that we make, to be made anew: the old values stop working at promote."""
     expected_digest: str | None = None
@@ -126,11 +124,12 @@ class _Apply:
         plan = before.plan
         self._check_digest(before)
         require_adoptable(plan, workspace.manifests)
-        require(plan, self.options.allowances, origins=origins(workspace, self.values))
-        if self.options.prove == "none" and not self.options.unproved:
-            raise Refused(
-                "--prove none would put routes into service unproved", hint="allowed by --allow-unproved"
-            )
+        require(
+            plan,
+            self.options.allowances,
+            origins=origins(workspace, self.values),
+            prove=self.options.prove,
+        )
         before = self._make_keys(before)
         plan = before.plan
         remember_values(workspace, self.values, self.lease)

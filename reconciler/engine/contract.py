@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from reconciler.engine.expand import Expanded, groups_in_service
+from reconciler.engine.expand import Expanded
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.prospect import Prospect
+from reconciler.engine.reach import groups_in_service
 from reconciler.engine.staging import Staged
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from reconciler.engine.budgeting import MICRO
-from reconciler.manifest import Acceptance, ManagedKey, ModelBinding, ProviderAccount
-from reconciler.plan.model import ChangeClass, Plan
+from reconciler.manifest import Acceptance, ModelBinding, ProviderAccount
 from reconciler.plan.render import Proving
 from reconciler.proof.drills.course import MAX_TOKENS
 from reconciler.proof.drills.exercises import requests_of
@@ -21,8 +20,6 @@ from reconciler.proof.model import PathKey
 from reconciler.proof.probe import PROMPT_TOKENS
 from reconciler.proof.scope import Scope
 from reconciler.state.model import Spent
-
-_MADE = frozenset({ChangeClass.EXPAND, ChangeClass.REPLACE})
 
 PriceOf = Callable[[str, str, int], int | None]
 """(host, shadow model, tokens) -> millionths of a dollar; None where no price is known."""
@@ -111,18 +108,6 @@ def _shortage(acceptance: Acceptance, bills: Sequence[Bill], spent: Spent, day: 
         if ceiling is not None and used + needed > ceiling
     ]
     return f"Acceptance/{acceptance.name}: on {day}: {'; '.join(short)}" if short else ""
-
-
-def made_or_touched(plan: Plan, scope: Scope) -> list[PathKey]:
-    """Return the paths that a plan proves: those it can change, in the name of changed keys too, and new accounts."""
-    affected = {PathKey(route, model) for route, model in plan.affected}
-    made: set[str] = set()
-    for change in plan.pending():
-        if change.key.kind == ProviderAccount.KIND and change.change_class in _MADE:
-            made.add(change.key.name)
-        if change.key.kind == ManagedKey.KIND:
-            affected |= set(scope.own_paths(change.key.name).values())
-    return [path for path in scope.everything() if path in affected or path.account in made]
 
 
 def proving(bills: Sequence[Bill], shortages: Sequence[str] = ()) -> Proving:

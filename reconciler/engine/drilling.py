@@ -30,7 +30,7 @@ class Drilling:
 
     def wanted(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
         """Return the drills that Acceptances demand of a revision."""
-        return demanded(self.proofs.policies.of_path, targets(parse(document), revision))
+        return demanded_drills(self.proofs.policies.of_path, parse(document), revision)
 
     def due(
         self, document: Mapping[str, Any], revision: int, plan: Plan | None
@@ -68,6 +68,13 @@ class Drilling:
             self.workspace.evidence.write_drill(result, instance=self.proofs.instance)
 
 
+def demanded_drills(
+    policy_of: Callable[[PathKey], Policy], configuration: Configuration, revision: int
+) -> list[tuple[str, DrillTarget]]:
+    """Return the drills that Acceptances demand of a configuration."""
+    return demanded(policy_of, targets(configuration, revision))
+
+
 def due_drills(
     workspace: Surroundings,
     policy_of: Callable[[PathKey], Policy],
@@ -80,7 +87,7 @@ def due_drills(
     Those are the drills of what the plan can change, by its routing impact, and those without a result that passed,
     is fresh, and began with the same first route or key. Without a plan only the latter.
     """
-    wanted = demanded(policy_of, targets(configuration, revision))
+    wanted = demanded_drills(policy_of, configuration, revision)
     stale = {key_of(*each) for each in stale_drills(workspace, policy_of, wanted)}
     affected = frozenset(plan.affected) if plan is not None else frozenset()
     return [

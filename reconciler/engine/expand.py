@@ -6,14 +6,14 @@ Widening edits of what is in service run at the end. What fails here is held bac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from reconciler.engine.hostwork import HostWork, with_groups
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
+from reconciler.engine.reach import groups_in_service
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, Refused, RemoteError
 from reconciler.manifest import ProviderAccount
@@ -169,11 +169,6 @@ class Expand:
 def _replaced(change: Change) -> str | None:
     """Return the id of the object that a change puts another one in the place of; None when it replaces nothing."""
     return change.object_id if change.change_class is ChangeClass.REPLACE else None
-
-
-def groups_in_service(document: Mapping[str, Any]) -> frozenset[str]:
-    """Return the host-side ids of groups that routes of a document use."""
-    return frozenset(route["shadow_group_id"] for route in document.get("routes", []))
 
 
 def _all_proved(found: Sequence[PathProof]) -> bool:

@@ -14,9 +14,10 @@ from reconciler.engine.observe import Observed, observe
 from reconciler.engine.proof_records import latest
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
+from reconciler.engine.reach import edited_paths, joins
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost, RemoteError
-from reconciler.manifest import GatewayKey, ProviderAccount
+from reconciler.manifest import ProviderAccount
 from reconciler.plan.model import Change, ChangeClass, DesiredObject, ObjectKey, ObservedObject
 from reconciler.proof.model import PathKey, PathProof
 
@@ -39,7 +40,7 @@ class Live:
             if change.change_class is not ChangeClass.LIVE or change.object_id is None:
                 continue
             before = self._observed(change)
-            if before is not None and self._joins(change.key, before) == joining:
+            if before is not None and joins(change.key, before, self.prospect.desired[change.key]) == joining:
                 await self._guarded(change.key, before, self.prospect.desired[change.key], revision, document)
 
     async def bind(
@@ -78,11 +79,6 @@ class Live:
             None,
         )
 
-    def _joins(self, key: ObjectKey, before: ObservedObject) -> bool:
-        if key.kind != ProviderAccount.KIND:
-            return False
-        return bool(set(self.prospect.desired[key].fields["groups"]) - set(before.fields["groups"]))
-
     async def _guarded(
         self,
         key: ObjectKey,
@@ -107,11 +103,13 @@ class Live:
         revision: int,
         document: Mapping[str, Any],
     ) -> None:
-        if self._joins(key, before) and not await self._account_is_proved(key, before):
+        if joins(key, before, desired) and not await self._account_is_proved(key, before):
             raise RemoteError(
                 "the account itself is not proved, so it is not bound", where=f"{key.kind}/{key.name}"
             )
-        paths = self._paths(key, before, desired)
+        paths = edited_paths(
+            self.proofs.scope, key, before.fields.get("groups", ()), desired.fields.get("groups", ())
+        )
         held = self._holding(paths)
         await self.work.update(before.object_id, desired)
         observed = await observe(self.workspace)
@@ -136,18 +134,6 @@ class Live:
         found = await self.proofs.in_service(account, before.object_id)
         self.proved += found
         return all(proof.holds for proof in found)
-
-    def _paths(self, key: ObjectKey, before: ObservedObject, desired: DesiredObject) -> list[PathKey]:
-        """Return the routes whose traffic the edit can touch."""
-        scope = self.proofs.scope
-        if key.kind == GatewayKey.KIND:
-            return scope.of_gateway_key(key.name)
-        if key.kind == "KeyIssuer":
-            host = key.plane.removeprefix("host/")
-            return [path for path in scope.all_routes() if scope.host_of(path.route) == host]
-        groups = {*before.fields.get("groups", ()), *desired.fields.get("groups", ())} or {key.name}
-        known = scope.group_names()
-        return sorted({path for group in groups & known for path in scope.of_group(group)})
 
     def _holding(self, paths: Sequence[PathKey]) -> frozenset[PathKey]:
         known = latest(self.workspace)

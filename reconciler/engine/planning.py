@@ -10,13 +10,12 @@ from datetime import datetime
 import httpx
 
 from reconciler.engine.connections import resolve_endpoints
-from reconciler.engine.cost import Costs, made_or_touched, proving
+from reconciler.engine.cost import Costs, proving
 from reconciler.engine.desire import Knowledge
-from reconciler.engine.drilling import due_drills
+from reconciler.engine.forecast import forecast
 from reconciler.engine.observation import Observation
 from reconciler.engine.origins import origin_uses, uses
 from reconciler.engine.policies import Policies
-from reconciler.engine.proof_records import stale
 from reconciler.engine.prospect import Prospect, look, prospect
 from reconciler.engine.secret_values import KeyWords
 from reconciler.engine.surroundings import Ledger, Surroundings
@@ -26,7 +25,6 @@ from reconciler.hosts.contract import HostDriver
 from reconciler.hosts.registry import open_driver
 from reconciler.manifest import Acceptance, ManifestSet, ShadowHost
 from reconciler.plan.guard import Allowances, OriginUse, Refusal, check
-from reconciler.plan.impact import configuration
 from reconciler.plan.model import Plan
 from reconciler.plan.render import Proving
 
@@ -41,13 +39,18 @@ class Planned:
     """What proving it will cost."""
 
 
-async def make_plan(workspace: Workspace, allowances: Allowances) -> Planned:
-    """Return what apply would do. Reads the planes, and no secret but their admin credentials."""
+async def make_plan(workspace: Workspace, allowances: Allowances, *, prove: str = "affected") -> Planned:
+    """Return what apply would do, and what proving it would cost; `prove` is all, affected or none.
+
+    Reads the planes, and no secret but their admin credentials.
+    """
     workspace.progress.phase("observe", "reading the control plane and the hosts")
-    return _judged(workspace, await look(workspace), allowances, origins(workspace))
+    return _judged(workspace, await look(workspace), allowances, origins(workspace), prove)
 
 
-async def plan_from(observation: Observation, manifests: ManifestSet, allowances: Allowances) -> Planned:
+async def plan_from(
+    observation: Observation, manifests: ManifestSet, allowances: Allowances, *, prove: str = "affected"
+) -> Planned:
     """Return what apply would do to the planes as they were observed; the plan made live then, byte for byte.
 
     Reads no secret, opens no connection and needs no state store. A host that is not in the observation is unknown.
@@ -61,27 +64,24 @@ async def plan_from(observation: Observation, manifests: ManifestSet, allowances
         desk = _Desk(manifests, observation.words, drivers, observation.ledger(), At(observation.observed_at))
         seen = prospect(desk, observation.observed(hosts), observation.entries(), knowledge)
         secrets = origin_uses(uses(manifests), observation.bound())
-        return _judged(desk, seen, allowances, secrets)
+        return _judged(desk, seen, allowances, secrets, prove)
 
 
 def _judged(
-    around: Surroundings, seen: Prospect, allowances: Allowances, secrets: Iterable[OriginUse]
+    around: Surroundings, seen: Prospect, allowances: Allowances, secrets: Iterable[OriginUse], prove: str
 ) -> Planned:
-    refusals = check(seen.plan, allowances, origins=secrets)
-    return Planned(seen.plan, tuple(refusals), cost_of(around, seen))
+    refusals = check(seen.plan, allowances, origins=secrets, prove=prove)
+    return Planned(seen.plan, tuple(refusals), cost_of(around, seen, prove))
 
 
-def cost_of(around: Surroundings, seen: Prospect) -> Proving:
-    """Return what proving a plan will cost, with what is due anyway and the drills that apply would run."""
+def cost_of(around: Surroundings, seen: Prospect, prove: str = "affected") -> Proving:
+    """Return what applying a plan will cost in probes and drills; `prove` is all, affected or none."""
     policies, store = Policies(around), around.store
-    scope, policy_of = policies.scope, policies.of_path
-    due = stale(around, scope, policy_of)
-    paths = {*made_or_touched(seen.plan, scope), *due}
-    revision = seen.observed.snapshot.revision
-    after = configuration(seen.document_after, "after")
-    drills = due_drills(around, policy_of, after, revision, seen.plan)
-    costs = Costs(scope, policy_of, lambda host, model, tokens: store.price(host, model, tokens=tokens))
-    bills = [*costs.of_paths(sorted(paths)), *costs.of_drills(drills)]
+    coming = forecast(around, seen, prove)
+    costs = Costs(
+        policies.scope, policies.of_path, lambda host, model, tokens: store.price(host, model, tokens=tokens)
+    )
+    bills = [*costs.of_paths(coming.paths), *costs.of_drills(coming.drills)]
     today = around.clock.now().date()
     spent = {each.name: store.spent(each.name, today) for each in around.manifests.of(Acceptance)}
     return proving(bills, costs.shortages(bills, spent, today))

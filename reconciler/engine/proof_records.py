@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from reconciler.engine.surroundings import Ledger, Surroundings
 from reconciler.proof.drills.model import DrillKey, DrillResult
@@ -48,6 +49,31 @@ def leads_as_proved(proof: PathProof, intended: Intended) -> bool:
     return version == intended.standing.asked.get("gatewayKeyVersion") and all(
         then.get(name) == now[name] for name in ("host", "groupId", "shadowModel", "gatewayKey", "keyId")
     )
+
+
+def leads_of(document: Mapping[str, Any]) -> dict[PathKey, dict[str, Any]]:
+    """Return where a configuration leads each (route, public model), under the names of `intended_json`."""
+    routes = {route["name"]: route for route in document["routes"]}
+    return {
+        PathKey(bound["route"], binding["public_model"]): {
+            "host": route["shadow_host"],
+            "groupId": route["shadow_group_id"],
+            "shadowModel": bound["shadow_model"],
+            "gatewayKey": route["gateway_key"],
+            "gatewayKeyVersion": route["gateway_key_version"],
+        }
+        for binding in document["model_bindings"]
+        for bound in binding["routes"]
+        if (route := routes.get(bound["route"])) is not None
+    }
+
+
+def led_as_proved(proof: PathProof, lead: Mapping[str, Any]) -> bool:
+    """True when a path is led to the very group, model and key that its proof was judged against."""
+    configured = proof.link(Link.CONFIGURED)
+    version = configured.asked.get("gatewayKeyVersion") if configured else None
+    then = {**(proof.intended or {}), "gatewayKeyVersion": version}
+    return all(then.get(name) == value for name, value in lead.items())
 
 
 def record_of_drill(result: DrillResult) -> ProofRecord:

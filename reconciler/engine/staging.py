@@ -13,6 +13,7 @@ from reconciler.engine.expand import Expanded
 from reconciler.engine.observe import Observed, comment_of
 from reconciler.engine.prospect import Prospect, suspended_keys, unprunable
 from reconciler.engine.proving import Proofs
+from reconciler.engine.reach import staged_paths
 from reconciler.engine.values import Values
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import Refused, RemoteError
@@ -21,7 +22,7 @@ from reconciler.plan.model import UNKNOWN_UNTIL_APPLY, DesiredObject, ObjectKey,
 from reconciler.plane import document
 from reconciler.plane.document import control_key, entries
 from reconciler.plane.held_back import hold_back
-from reconciler.proof.model import Link, PathKey, PathProof
+from reconciler.proof.model import Link, PathProof
 
 ROUNDS = 3
 """How often a revision is staged without what failed, before the run gives up."""
@@ -110,7 +111,7 @@ class Staging:
     async def _prove(
         self, observed: Observed, revision: int, chosen: Mapping[str, Any]
     ) -> dict[ObjectKey, str]:
-        paths = self._to_prove(chosen)
+        paths = staged_paths(self.prospect.plan, self.proofs.scope, chosen, self.prove)
         self.workspace.progress.phase("prove", f"proving {len(paths)} paths by revision {revision}")
         if not paths:
             return {}
@@ -127,19 +128,6 @@ class Staging:
         if snapshot.revision != observed.snapshot.revision:
             raise Refused("another revision was promoted meanwhile", hint="run apply again")
         return replace(observed, snapshot=snapshot)
-
-    def _to_prove(self, after: Mapping[str, Any]) -> list[PathKey]:
-        if self.prove == "none":
-            return []
-        scope = self.proofs.scope
-        known = {*scope.all_routes(), *scope.all_keys()}
-        if self.prove == "all":
-            return sorted(path for path in known if holds_path(after, path))
-        touched = {PathKey(route, model) for route, model in self.prospect.plan.affected}
-        for change in self.prospect.plan.pending():
-            if change.key.kind == ManagedKey.KIND:
-                touched |= set(scope.own_paths(change.key.name).values())
-        return sorted(path for path in known & touched if holds_path(after, path))
 
     def _wanted(self, observed: Observed) -> dict[str, Any]:
         desired = desired_in_control_plane(
@@ -223,16 +211,6 @@ class Staging:
                     await workspace.plane.put_managed_key(
                         entry["name"], version, self.values.managed_key(entry["name"])
                     )
-
-
-def holds_path(of: Mapping[str, Any], path: PathKey) -> bool:
-    """True when a document has the route, enabled and bound to the public model."""
-    enabled = any(route["name"] == path.route and route["enabled"] for route in of["routes"])
-    return enabled and any(
-        binding["public_model"] == path.model
-        and any(bound["route"] == path.route for bound in binding["routes"])
-        for binding in of["model_bindings"]
-    )
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

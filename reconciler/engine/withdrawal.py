@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.engine.observe import Observed, comment_of
 from reconciler.engine.proof_records import latest
 from reconciler.engine.proving import Proofs
-from reconciler.engine.staging import holds_path
+from reconciler.engine.reach import holds_path
 from reconciler.engine.workspace import Workspace
 from reconciler.proof.model import PathKey
 

@@ -25,6 +25,8 @@ class Allowances:
     serving_delete: bool = False
     unroutable: bool = False
     origin_change: bool = False
+    unproved: bool = False
+    """Routes may enter service before they are proved."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,31 @@ class Refusal:
     """The command-line flag that allows it, with its value where it takes one."""
 
 
-def check(plan: Plan, allow: Allowances | None = None, *, origins: Iterable[OriginUse] = ()) -> list[Refusal]:
-    """Return every reason why the plan must not be applied without further leave; empty when there is none."""
+def check(
+    plan: Plan,
+    allow: Allowances | None = None,
+    *,
+    origins: Iterable[OriginUse] = (),
+    prove: str = "affected",
+) -> list[Refusal]:
+    """Return every reason why the plan must not be applied without further leave; empty when there is none.
+
+    `prove` says which paths are to be proved before they enter service: all, affected or none.
+    """
     given = allow or Allowances()
     found = [refusal for rule in _RULES for refusal in rule(plan, given)]
-    return found + _origin_changes(plan, given, origins)
+    return found + _unproved(prove, given) + _origin_changes(plan, given, origins)
 
 
-def require(plan: Plan, allow: Allowances | None = None, *, origins: Iterable[OriginUse] = ()) -> None:
+def require(
+    plan: Plan,
+    allow: Allowances | None = None,
+    *,
+    origins: Iterable[OriginUse] = (),
+    prove: str = "affected",
+) -> None:
     """Raise Refused, naming every reason and flag, when `check` finds any."""
-    found = check(plan, allow, origins=origins)
+    found = check(plan, allow, origins=origins, prove=prove)
     if found:
         flags = " ".join(dict.fromkeys(refusal.flag for refusal in found))
         reasons = "\n".join(f"  - {refusal.message}" for refusal in found)
@@ -154,6 +171,12 @@ def _unroutable(plan: Plan, allow: Allowances) -> list[Refusal]:
         )
         for group, models in sorted(lost.items())
     ]
+
+
+def _unproved(prove: str, allow: Allowances) -> list[Refusal]:
+    if prove != "none" or allow.unproved:
+        return []
+    return [Refusal("unproved", "--prove none would put routes into service unproved", "--allow-unproved")]
 
 
 _RULES: Sequence[Callable[[Plan, Allowances], list[Refusal]]] = (_delete_ratio, _serving_delete, _unroutable)

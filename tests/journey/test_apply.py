@@ -186,6 +186,10 @@ def test_promoting_unproved_needs_leave(applied: World) -> None:
     refused = applied.run("apply", str(applied.manifests), "--prove", "none", code=4)
 
     assert "--allow-unproved" in refused.stderr
+    for command in (("plan",), ("apply", "--dry-run")):
+        planned = applied.run(*command, str(applied.manifests), "--prove", "none", code=4)
+        assert "--allow-unproved" in planned.stdout
+        applied.run(*command, str(applied.manifests), "--prove", "none", "--allow-unproved")
 
 
 def test_the_plan_says_what_proving_will_cost(empty: World) -> None:
@@ -199,6 +203,18 @@ def test_the_plan_says_what_proving_will_cost(empty: World) -> None:
         "unpricedRequests": 25,
         "shortages": [],
     }
+
+
+def test_a_dry_run_states_what_it_costs_to_prove_all_and_what_to_prove_nothing_first(applied: World) -> None:
+    applied.edit("routes.yaml", "weight: 20", "weight: 25")
+    try:
+        dry = ("apply", str(applied.manifests), "-q", "--dry-run", "--allow-unproved", "--prove")
+        costs = [applied.json(*dry, prove)["proving"]["requests"] for prove in ("all", "affected", "none")]
+    finally:
+        applied.edit("routes.yaml", "weight: 25", "weight: 20")
+
+    # All paths; those of the two routes that share the weights; none: a weight leads nobody elsewhere.
+    assert costs == [10, 6, 0]
 
 
 def test_get_shows_how_old_each_proof_is(applied: World) -> None:

@@ -23,6 +23,7 @@ from tests.matrix.manifests import ACCOUNTS, MODELS, ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import SECRETS, World, copied, opened
 
+UNPROVED = Allowances(unproved=True)
 OTHER_MODEL = {"smart": "gpt-large", "fast": "gpt-large"}
 """The public model fast leads to another shadow model: a change of three of the six paths."""
 FAST = [PathKey(route, "fast") for route in sorted(ROUTES)]
@@ -205,7 +206,7 @@ def test_none_is_refused_by_the_guard_which_names_the_flag_and_sends_nothing(
             assert (await world.gateway("GET", "/snapshot")) == before
         assert refused.value.exit_code == 4
         assert "--prove none" in refused.value.message
-        assert refused.value.hint == "allowed by --allow-unproved"
+        assert refused.value.hint == "If it is meant, run again with --allow-unproved"
 
     run(main)
 
@@ -215,7 +216,7 @@ def test_with_leave_none_promotes_first_and_is_ready_by_a_proof_of_what_is_in_se
 ) -> None:
     async def main(clock: VirtualClock) -> None:
         async with opened(copied(applied, tmp_path / "world"), clock, manifests(models=OTHER_MODEL)) as world:
-            report, probed, of = await applied_with(world, ApplyOptions(prove="none", unproved=True))
+            report, probed, of = await applied_with(world, ApplyOptions(prove="none", allowances=UNPROVED))
 
         assert probed == ["promoted"]
         assert report.promoted
@@ -234,7 +235,7 @@ def test_what_none_put_into_service_is_not_ready_by_the_proof_of_what_was_there_
             alpha = await world.account("alpha", "east")
             fault = {"kind": "bill-as", "account_id": alpha["id"], "set": {"upstream_model": "gpt-other"}}
             world.faults("east", fault)
-            report, _, _ = await applied_with(world, ApplyOptions(prove="none", unproved=True))
+            report, _, _ = await applied_with(world, ApplyOptions(prove="none", allowances=UNPROVED))
 
         assert report.promoted
         assert ready(report, "ModelBinding", "chat-fast") == ("False", "WrongModel")
@@ -255,7 +256,7 @@ def test_what_none_put_into_service_is_proved_by_the_next_run_after_a_kill(
 
             world.net.before.append(die)
             with pytest.raises(Killed):
-                await world.apply(ApplyOptions(prove="none", unproved=True))
+                await world.apply(ApplyOptions(prove="none", allowances=UNPROVED))
             world.net.before.remove(die)
             report, _, of = await applied_with(world, ApplyOptions())
 
@@ -284,7 +285,7 @@ def test_another_value_of_a_given_key_is_not_ready_by_the_proof_of_the_value_bef
         async with opened(copied(applied, tmp_path / "world"), clock, wanted) as world:
             for group, truth in (("east-chat", ("True", "Ready")), ("east-spare", ("False", "WrongGroup"))):
                 monkeypatch.setitem(SECRETS, "RECONCILE_SECRET_GIVEN", await key_made_elsewhere(world, group))
-                report = await world.apply(ApplyOptions(prove="none", unproved=True))
+                report = await world.apply(ApplyOptions(prove="none", allowances=UNPROVED))
 
                 assert report.promoted
                 assert ready(report, "Route", "near") == truth

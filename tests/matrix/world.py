@@ -47,6 +47,9 @@ STACK = {
 LEASE_S = 1e7
 """Longer than any made-up time that a run takes: the lease is renewed in real time."""
 
+BY_GATEWAY = {"sent_by": "gateway"}
+"""Tells a request that the gateway hands on from one that the engine sends to a host itself."""
+
 Alter = Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
 
 
@@ -98,7 +101,7 @@ class Gatewards:
     async def send(self, request: UpstreamRequest) -> WholeResponse:
         asked = httpx.Request(
             request.method, request.origin.rstrip("/") + request.path, headers=list(request.headers),
-            content=request.body,
+            content=request.body, extensions=BY_GATEWAY,
         )  # fmt: skip
         try:
             return WholeResponse(await self._net.handle_async_request(asked))
