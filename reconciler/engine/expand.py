@@ -6,6 +6,7 @@ Widening edits of what is in service run at the end. What fails here is held bac
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +24,11 @@ from reconciler.proof.accounts import QUARANTINE, label
 from reconciler.proof.model import ADVICE, PathProof
 from reconciler.proof.together import together
 
-QUARANTINES_AT_ONCE = 24
-"""Accounts under proof at the same time over all hosts: enough to keep a host's budget busy, few to clean up after."""
+QUARANTINES_PER_HOST = 24
+"""Accounts under proof at the same time on one host: enough to keep its budget busy, few to clean up after.
+
+Each host has its own number, so that a host that is slow, or has a small budget, holds up no other host's accounts.
+"""
 
 
 @dataclass
@@ -48,7 +52,10 @@ class Expand:
     proofs: Proofs
     prospect: Prospect
     result: Expanded = field(default_factory=Expanded)
-    _quarantines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUARANTINES_AT_ONCE))
+    _quarantines: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(QUARANTINES_PER_HOST))
+    )
+    """By plane."""
 
     async def run(self) -> Expanded:
         """Create in waves of independent objects, then widen. Raises LeaseLost."""
@@ -100,7 +107,7 @@ class Expand:
         elif change.action is Action.ADOPT and change.object_id is not None:
             await self.work.update(change.object_id, desired)
         elif change.key.kind == ProviderAccount.KIND:
-            async with self._quarantines:
+            async with self._quarantines[change.key.plane]:
                 await self._create_account(change, desired)
         else:
             made = await self.work.create(desired, replaces=_replaced(change))
