@@ -125,7 +125,7 @@ async def open_workspace(manifests: ManifestSet, store: Store, options: Options)
         for host in manifests.of(ShadowHost):
             drivers[host.name] = _open_host(host, manifests, endpoints, reader, keyring, options)
             stack.push_async_callback(drivers[host.name].close)
-        sender = ProbeSender.open(transport=options.transport)
+        sender = ProbeSender(transport=options.transport)
         stack.push_async_callback(sender.close)
         evidence = await _open_evidence(manifests, store, keyring, options)
         if evidence is not None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from reconciler.remote.client import Client
+
 PROBE_USER_AGENT = "reconciler-probe"
 """Stored by hosts beside the usage row: a second, harmless tag."""
 PROMPT_TOKENS = 32
@@ -35,23 +37,13 @@ def nonce() -> str:
 
 
 class ProbeSender:
-    """Sends probes to one base URL. Follows no redirects and ignores proxy variables."""
+    """Sends probes to any base URL. Follows no redirects and ignores proxy variables."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    @classmethod
-    def open(
-        cls, *, timeout_s: float = 60.0, transport: httpx.AsyncBaseTransport | None = None
-    ) -> ProbeSender:
-        """Return a sender with a client of its own."""
-        client = httpx.AsyncClient(
-            timeout=timeout_s, follow_redirects=False, trust_env=False, transport=transport
-        )
-        return cls(client)
+    def __init__(self, *, timeout_s: float = 60.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = Client(timeout=httpx.Timeout(timeout_s), transport=transport)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
     async def chat(
         self, base_url: str, *, model: str, max_tokens: int, word: str, credential: Mapping[str, str]
@@ -68,13 +60,14 @@ class ProbeSender:
         }
         headers = {**credential, "user-agent": PROBE_USER_AGENT}
         try:
-            answer = await self._client.post(f"{base_url}/v1/chat/completions", json=body, headers=headers)
+            async with self._client.stream(
+                "POST", f"{base_url}/v1/chat/completions", json=body, headers=headers
+            ) as answer:
+                content = await answer.aread()
         except httpx.HTTPError as error:
             # The class says enough; the message may hold the URL's credentials.
             return ProbeAnswer(status=0, error=type(error).__name__)
-        return ProbeAnswer(
-            status=answer.status_code, headers=dict(answer.headers.items()), body=answer.content
-        )
+        return ProbeAnswer(status=answer.status_code, headers=dict(answer.headers.items()), body=content)
 
     async def stream(self, base_url: str, *, model: str, max_tokens: int, word: str, token: str) -> StreamEnd:
         """Ask for a streamed completion and read it to its end. Never raises for what the far side does."""
@@ -101,7 +94,8 @@ class ProbeSender:
     async def models(self, base_url: str, *, credential: Mapping[str, str]) -> tuple[int, frozenset[str]]:
         """Return the status of `GET /v1/models` and the ids in it."""
         try:
-            answer = await self._client.get(f"{base_url}/v1/models", headers=dict(credential))
+            async with self._client.stream("GET", f"{base_url}/v1/models", headers=credential) as answer:
+                await answer.aread()
             found = frozenset(str(each["id"]) for each in answer.json()["data"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return 0, frozenset()

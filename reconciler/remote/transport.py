@@ -33,6 +33,7 @@ from reconciler.errors import (
 )
 from reconciler.manifest.shadow_host import RequestBudget
 from reconciler.remote.budget import Budget, Clock, Sleep
+from reconciler.remote.client import Client
 from reconciler.remote.scrub import Scrubber
 
 REQUEST_S = 30.0
@@ -101,7 +102,7 @@ _BY_STATUS: Mapping[int, type[RemoteError]] = {
     423: Blocked,
 }
 # Raised before a byte of the request was sent.
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass
@@ -140,7 +141,7 @@ class Transport:
         timeout: httpx.Timeout | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`headers` go with every request; `timeout` None is `timeouts()`."""
+        """`headers`, by lower-case name, go with every request; `timeout` None is `timeouts()`."""
         self.where = where
         self.scrubber = Scrubber()
         self.counters = Counters()
@@ -149,19 +150,10 @@ class Transport:
         self._now = now
         self._jitter = jitter
         self._budget = Budget(limits, clock=clock, sleep=sleep)
-        connections = httpx.Limits(max_connections=None, max_keepalive_connections=limits.max_in_flight)
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            headers=headers,
-            transport=transport,
-            timeout=timeout or timeouts(),
-            limits=connections,
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._client = Client(base_url, timeout=timeout or timeouts(), headers=headers, transport=transport)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
     async def request(
         self,
@@ -223,7 +215,7 @@ class Transport:
     def _no_answer(self, method: str, path: str, error: httpx.HTTPError) -> _Failure:
         what = self.scrubber.clean(f"{type(error).__name__}: {error}")
         message = f"no answer to {method} {path} ({what})"
-        if isinstance(error, _UNSENT):
+        if isinstance(error, UNSENT):
             failed: RemoteError = Unavailable(message, where=self.where)
             failed.__cause__ = error
             return _Failure(failed, again="CERTIFICATE_VERIFY_FAILED" not in str(error))
