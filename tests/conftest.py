@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import pytest
 from tests.support import leaks, services
 from tests.support.nursery import Nursery, started
 from tests.support.services import PostgresServer, RedisServer
+
+# Many container images switch this off; every worker would then rewrite and compile all test modules at each run.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Assertions explain themselves in what a room's tests share, too; rooms borrow from each other, so all at once.
 pytest.register_assert_rewrite(
@@ -39,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the rooms; within a room everything stays as it stands."""
     ranks = {f"tests/{room}": rank for rank, room in enumerate(LONG_FIRST)}
     items.sort(key=lambda item: ranks.get("/".join(item.nodeid.split("/")[:2]), len(ranks)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what pytest knows of all tests out of collections for good, as the gateway does with what it started with.
+
+    Four thousand tests and their modules take half a second to walk through, and a gateway does so at each revision.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
