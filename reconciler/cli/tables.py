@@ -10,7 +10,7 @@ import click
 
 from reconciler.cli.text import cut, escape
 from reconciler.engine.apply import Report
-from reconciler.proof.conditions import OUT_OF_SCOPE
+from reconciler.proof.facts import OUT_OF_SCOPE
 from reconciler.state.model import Condition, Event, Status
 
 KIND_ORDER = (

@@ -8,11 +8,7 @@ the control plane and the store.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from reconciler.engine.bookkeeping import overdue
 from reconciler.engine.contract import Contract
 from reconciler.engine.drilling import Drilling
 from reconciler.engine.expand import Expand, Expanded
+from reconciler.engine.forecast import coming_drills
 from reconciler.engine.generated_keys import (
     check_rotation,
     deliver,
@@ -30,9 +27,10 @@ from reconciler.engine.generated_keys import (
 )
 from reconciler.engine.hostwork import HostWork
 from reconciler.engine.janitor import clean_up
-from reconciler.engine.keeper import Keeper
+from reconciler.engine.leasing import lease_of
 from reconciler.engine.live import Live
 from reconciler.engine.observe import Observed, observe
+from reconciler.engine.owed import Owed
 from reconciler.engine.proof_records import stale
 from reconciler.engine.prospect import Prospect, knowledge_of, look, prospect
 from reconciler.engine.proving import Proofs
@@ -41,7 +39,6 @@ from reconciler.engine.status import Outcome, write_statuses
 from reconciler.engine.values import Values, origins, read_values, remember_values
 from reconciler.engine.withdrawal import disproved, withdraw
 from reconciler.engine.workspace import Workspace
-from reconciler.errors import LeaseLost
 from reconciler.plan.guard import Allowances, require, require_fresh
 from reconciler.plan.model import ObjectKey, Plan
 from reconciler.proof.model import PathKey
@@ -139,6 +136,7 @@ class _Apply:
         workspace.progress.phase(
             "expand", f"{len(plan.pending())} changes; making what no live path can reach"
         )
+        owed = Owed.note(workspace, self.lease, coming_drills(workspace, before, self.options.prove))
         expanded = await Expand(workspace, work, proofs, before).run()
         observed = await observe(workspace, workspace.store.inventory())
         live = Live(workspace, work, proofs, before)
@@ -162,7 +160,7 @@ class _Apply:
         contract = Contract(workspace, work, before, expanded, staged)
         if not (self.options.all_or_nothing and staged.held_back):
             await contract.run()
-        return await self._finish(before, proofs, expanded, live, staged, contract)
+        return await self._finish(before, proofs, expanded, live, staged, contract, owed)
 
     async def _begin(self) -> tuple[Prospect, HostWork, Proofs]:
         workspace = self.workspace
@@ -221,7 +219,7 @@ class _Apply:
         observed = before.observed
         due = {*self._due(proofs, observed), *proofs.disturbed(observed)}
         await self._renew(proofs, observed, sorted(due))
-        await self._drill(proofs, observed, before.plan)
+        await self._drill(proofs, observed)
         withdrawn, after = await self._withdraw(before, proofs)
         outcome = await self._write_statuses(after, proofs, {})
         return Report(
@@ -249,6 +247,7 @@ class _Apply:
         live: Live,
         staged: Staged,
         contract: Contract,
+        owed: Owed,
     ) -> Report:
         self.workspace.progress.phase("status", "looking once more, and writing the status down")
         after = await look(self.workspace, self.values)
@@ -257,12 +256,10 @@ class _Apply:
         in_vain = {proof.key for proof in (*staged.proofs, *live.proved) if not proof.holds}
         due = self._due(proofs, after.observed)
         await self._renew(proofs, after.observed, [path for path in due if path not in in_vain])
-        if self.options.prove == "all" and staged.revision is not None:
-            await self._drill_all(proofs, after.observed)
-        else:
-            # What was drilled before says nothing of what the plan has changed; of what it was to change, it does.
-            nothing_done = staged.revision is None and bool(staged.held_back)
-            await self._drill(proofs, after.observed, None if nothing_done else before.plan)
+        if staged.revision is None and staged.held_back:
+            # What was drilled before says nothing of what was changed; of what was to be changed only, it does.
+            owed.settle()
+        await self._drill(proofs, after.observed)
         held_back = {**expanded.failed, **live.failed, **staged.held_back}
         withdrawn, after = await self._withdraw(after, proofs)
         outcome = await self._write_statuses(after, proofs, held_back)
@@ -295,9 +292,9 @@ class _Apply:
         due = stale(self.workspace, proofs.scope, proofs.policies.of_path)
         return sorted({*due, *proofs.outdated(observed)})
 
-    async def _drill(self, proofs: Proofs, observed: Observed, plan: Plan | None) -> None:
+    async def _drill(self, proofs: Proofs, observed: Observed) -> None:
         drilling, snapshot = Drilling(self.workspace, self.lease, proofs), observed.snapshot
-        await drilling.run(drilling.due(snapshot.document, snapshot.revision, plan))
+        await drilling.run(drilling.due(snapshot.document, snapshot.revision))
 
     async def _drill_all(self, proofs: Proofs, observed: Observed) -> None:
         drilling, snapshot = Drilling(self.workspace, self.lease, proofs), observed.snapshot
@@ -315,68 +312,6 @@ class _Apply:
             await proofs.paths(
                 routes, revision=snapshot.revision, document=snapshot.document, observed=observed
             )
-
-
-@asynccontextmanager
-async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease]]:
-    """Hold the installation's lease, renewed in the background; a run that loses it is cancelled at once.
-
-    A holder that was killed is waited out, and so is what it may have sent: hosts know nothing of fences. Raises
-    LeaseLost when somebody else goes on holding it.
-    """
-    store = workspace.store
-    lease = await _acquire(workspace)
-    fenced = replace(
-        workspace, plane=workspace.plane.fenced(f"{workspace.keyring.installation}/{lease.fence}")
-    )
-    keeper = Keeper(store, lease, asyncio.current_task())
-    keeper.start()
-    try:
-        await _quiet(workspace, lease)
-        yield fenced, lease
-    except asyncio.CancelledError:
-        if keeper.lost is not None:
-            raise keeper.lost from None
-        raise
-    finally:
-        keeper.stop()
-        with suppress(LeaseLost):
-            store.release(lease)
-
-
-async def _acquire(workspace: Workspace) -> Lease:
-    clock, ttl_s = workspace.clock, workspace.options.lease_s
-    until = clock.monotonic() + ttl_s * 1.5
-    told = False
-    while True:
-        holder_name = f"{socket.gethostname()}:{os.getpid()}"
-        lease = workspace.store.acquire(holder_name, ttl_s, request_s=workspace.options.request_s)
-        if lease is not None:
-            return lease
-        holder = workspace.store.holder()
-        if clock.monotonic() >= until:
-            who = holder.holder if holder else "somebody"
-            raise LeaseLost(
-                f"another reconciler is at work on this installation: {who}", hint="wait until it is done"
-            )
-        if holder is not None and not told:
-            told = True
-            workspace.progress.warn(
-                f"waiting for {holder.holder}, which holds the lease (a killed one: {ttl_s:g} s)"
-            )
-        await clock.sleep(min(1.0, ttl_s / 10))
-
-
-async def _quiet(workspace: Workspace, lease: Lease) -> None:
-    """Wait until nothing is under way any more that a holder sent who never gave the lease back."""
-    if lease.quiet_at is None:
-        return
-    wait_s = (lease.quiet_at - workspace.clock.now()).total_seconds()
-    if wait_s > 0:
-        workspace.progress.warn(
-            f"the run before was killed or cut off: waiting {wait_s:.0f} s, for what it sent may still be under way"
-        )
-        await workspace.clock.sleep(wait_s)
 
 
 def _counts(plan: Plan) -> str:

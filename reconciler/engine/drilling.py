@@ -32,11 +32,9 @@ class Drilling:
         """Return the drills that Acceptances demand of a revision."""
         return demanded_drills(self.proofs.policies.of_path, parse(document), revision)
 
-    def due(
-        self, document: Mapping[str, Any], revision: int, plan: Plan | None
-    ) -> list[tuple[str, DrillTarget]]:
-        """Return the demanded drills that are to run after a plan was carried out; None for one that was not."""
-        return due_drills(self.workspace, self.proofs.policies.of_path, parse(document), revision, plan)
+    def due(self, document: Mapping[str, Any], revision: int) -> list[tuple[str, DrillTarget]]:
+        """Return the demanded drills without a result that passed and is fresh; what is owed has none."""
+        return stale_drills(self.workspace, self.proofs.policies.of_path, self.wanted(document, revision))
 
     async def run(self, wanted: Sequence[tuple[str, DrillTarget]]) -> list[DrillResult]:
         """Run drills and store the results."""
@@ -80,20 +78,20 @@ def due_drills(
     policy_of: Callable[[PathKey], Policy],
     configuration: Configuration,
     revision: int,
-    plan: Plan | None,
+    plan: Plan,
 ) -> list[tuple[str, DrillTarget]]:
-    """Return the drills that Acceptances demand of a configuration and that a run has to do.
+    """Return the drills that Acceptances demand of a configuration and that a run of a plan has to do.
 
     Those are the drills of what the plan can change, by its routing impact, and those without a result that passed,
-    is fresh, and began with the same first route or key. Without a plan only the latter.
+    is fresh, and began with the same first route or key.
     """
     wanted = demanded_drills(policy_of, configuration, revision)
     stale = {key_of(*each) for each in stale_drills(workspace, policy_of, wanted)}
-    affected = frozenset(plan.affected) if plan is not None else frozenset()
+    affected = frozenset(plan.affected)
     return [
         (drill, target)
         for drill, target in wanted
-        if key_of(drill, target) in stale or (plan is not None and _touches(plan, affected, target))
+        if key_of(drill, target) in stale or _touches(plan, affected, target)
     ]
 
 

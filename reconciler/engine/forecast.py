@@ -48,6 +48,11 @@ def forecast(around: Surroundings, seen: Prospect, prove: str) -> Forecast:
     return Forecast([*paths, *run.at_the_end(frozenset(paths))], run.drills())
 
 
+def coming_drills(around: Surroundings, seen: Prospect, prove: str) -> Sequence[tuple[str, DrillTarget]]:
+    """Return only the drills of a forecast."""
+    return _Run(around, seen, Policies(around), {}, prove).drills()
+
+
 @dataclass(frozen=True)
 class _Run:
     around: Surroundings

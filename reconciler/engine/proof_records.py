@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from reconciler.proof.judge import Intended, Policy
 from reconciler.proof.model import Link, PathKey, PathProof
 from reconciler.proof.record import intended_json
 from reconciler.proof.scope import Scope
-from reconciler.state.model import ProofRecord
+from reconciler.state.model import Lease, ProofRecord
+from reconciler.state.store import Store
 
 KEY_PREFIX = "key:"
 """Marks the records of paths that were proved in the name of a managed key; no account is called so."""
@@ -89,13 +90,33 @@ def record_of_drill(result: DrillResult) -> ProofRecord:
 
 
 def latest_drills(store: Ledger) -> dict[DrillKey, DrillResult]:
-    """Return the newest result of every drill, from the store."""
-    found = (
+    """Return the newest result of every drill, from the store, whichever route came first then."""
+    newest: dict[tuple[str, str, str], DrillResult] = {}
+    for result in _drills(store):
+        known = newest.setdefault(result.key.exercised, result)
+        if known.at < result.at:
+            newest[result.key.exercised] = result
+    return {result.key: result for result in newest.values()}
+
+
+def forget_drills(store: Store, demanded: Collection[tuple[str, str, str]], lease: Lease) -> None:
+    """Drop the results that nobody asks for any more, and those of a first route that another took the place of.
+
+    `demanded` are drills as `DrillKey.exercised`. What is demanded again is drilled anew. Raises LeaseLost.
+    """
+    kept = latest_drills(store).keys()
+    for result in _drills(store):
+        if result.key not in kept or result.key.exercised not in demanded:
+            record = record_of_drill(result)
+            store.drop_proof(record.route, record.public_model, record.account, lease)
+
+
+def _drills(store: Ledger) -> list[DrillResult]:
+    return [
         DrillResult.from_json(record.body)
         for record in store.latest_proofs()
         if (record.account or "").startswith(DRILL_PREFIX)
-    )
-    return {result.key: result for result in found}
+    ]
 
 
 def stale(workspace: Surroundings, scope: Scope, policy_of: Callable[[PathKey], Policy]) -> list[PathKey]:

@@ -12,13 +12,14 @@ from reconciler.engine.channels import foreign_channels
 from reconciler.engine.departed import manifest_of, settle_departed
 from reconciler.engine.desire import host_of
 from reconciler.engine.generated_keys import lost_message
-from reconciler.engine.proof_records import latest, latest_drills
+from reconciler.engine.proof_records import forget_drills, latest, latest_drills
 from reconciler.engine.prospect import Prospect
 from reconciler.engine.proving import Proofs
 from reconciler.engine.workspace import Workspace
 from reconciler.manifest import Acceptance, ControlPlane, ManagedKey, Resource, ShadowGroup, ShadowHost
 from reconciler.plan.model import RETIRED, Action, Change, ObjectKey, Skipped, SkipReason
-from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions
+from reconciler.proof.conditions import conditions
+from reconciler.proof.facts import OUT_OF_SCOPE, Condition, Facts, all_drills_demanded
 from reconciler.proof.model import ADVICE, PathProof, Reason
 from reconciler.state.model import Condition as StoredCondition
 from reconciler.state.model import Lease, Status
@@ -78,6 +79,7 @@ async def write_statuses(
         spent={each.name: workspace.store.spent(each.name, today) for each in accepting},
     )
     found = conditions(facts)
+    forget_drills(workspace.store, all_drills_demanded(facts), lease)
     for key in workspace.manifests.of(ManagedKey):
         if key.spec.generate:
             found[key.KIND, key.name] = [*found[key.KIND, key.name], _delivered(key, lost)]

@@ -8,6 +8,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+Said = tuple[ConditionStatus, str, str]
+"""Status, reason and message of a condition."""
+
+TOO_OLD = "found so long ago that it may have changed; run reconcile verify"
+"""What is said of a finding that is older than the freshness that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,26 @@ class Lease:
 
 @dataclass(frozen=True)
 class Expiry:
-    """What a condition says, its status being Unknown, of every moment after `at`."""
+    """When what a condition rests on becomes too old, and what is said of it then."""
 
     at: datetime
     reason: str
+    """The reason of a condition that was True."""
     message: str = ""
 
     def over(self, now: datetime) -> bool:
         """True once the time has passed."""
         return now > self.at
+
+    def said_of(self, status: ConditionStatus, reason: str, message: str) -> Said:
+        """Return what a condition says once the time has passed.
+
+        What was True is not known any more. Age mends nothing: what was not True keeps its status and its reason, and
+        its message tells besides that nobody has looked since.
+        """
+        if status == "True":
+            return "Unknown", self.reason, self.message
+        return status, reason, "; ".join(filter(None, (message, TOO_OLD)))
 
 
 @dataclass(frozen=True)
@@ -61,17 +77,14 @@ class Condition:
     """Until when it holds by what is known now; None: until something else is found."""
 
     def as_of(self, now: datetime) -> Condition:
-        """Return the condition as it is at a moment: what rests on a proof is Unknown once that is too old."""
-        if self.until is None or not self.until.over(now):
-            return self
+        """Return the condition as it is at a moment, by `Expiry.said_of`."""
         end = self.until
+        if end is None or not end.over(now):
+            return self
+        status, reason, message = end.said_of(self.status, self.reason, self.message)
+        since = self.last_transition_time if status == self.status else end.at
         return replace(
-            self,
-            status="Unknown",
-            reason=end.reason,
-            message=end.message,
-            last_transition_time=end.at,
-            until=None,
+            self, status=status, reason=reason, message=message, last_transition_time=since, until=None
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Connection, Row, delete, select
 
 from reconciler.state import tables
 from reconciler.state.database import upsert
@@ -19,6 +20,16 @@ class Proofs(Leased):
 
     def put_proof(self, record: ProofRecord, lease: Lease | None = None) -> bool:
         """Keep a proof unless a newer one of the same path is known; return whether it was kept. Raises LeaseLost."""
+        with self._write_maybe_leased(lease) as connection:
+            return self._put(connection, record)
+
+    def put_proofs(self, records: Iterable[ProofRecord], lease: Lease | None = None) -> None:
+        """Keep several proofs as `put_proof` does, all of them or none. Raises LeaseLost."""
+        with self._write_maybe_leased(lease) as connection:
+            for record in records:
+                self._put(connection, record)
+
+    def _put(self, connection: Connection, record: ProofRecord) -> bool:
         columns = tables.proofs.c
         values = {
             "route": record.route or "",
@@ -32,12 +43,11 @@ class Proofs(Leased):
             & (columns.public_model == record.public_model)
             & (columns.account == values["account"])
         )
-        with self._write_maybe_leased(lease) as connection:
-            known = connection.execute(select(columns.observed_at).where(same).with_for_update()).scalar()
-            if known is not None and known > record.observed_at:
-                return False
-            upsert(connection, tables.proofs, values)
-            return True
+        known = connection.execute(select(columns.observed_at).where(same).with_for_update()).scalar()
+        if known is not None and known > record.observed_at:
+            return False
+        upsert(connection, tables.proofs, values)
+        return True
 
     def latest_proofs(self) -> tuple[ProofRecord, ...]:
         """Return the newest proof of every path, sorted by route, public model and account."""

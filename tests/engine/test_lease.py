@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.engine.apply import lease_of
+from reconciler.engine.leasing import lease_of
 from reconciler.remote.transport import REQUEST_S
 from tests.matrix.virtual import VirtualClock, run
 from tests.matrix.world import opened

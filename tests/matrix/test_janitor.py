@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.engine.apply import lease_of
 from reconciler.engine.hostwork import HostWork
+from reconciler.engine.leasing import lease_of
 from reconciler.engine.prospect import look
 from reconciler.engine.proving import Proofs
 from reconciler.engine.values import read_values

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from reconciler.manifest import ManifestSet
-from reconciler.proof.conditions import OUT_OF_SCOPE, Condition, Facts, conditions, ready
+from reconciler.proof.conditions import conditions
 from reconciler.proof.drills.model import DrillKey, DrillReason, DrillResult
+from reconciler.proof.facts import OUT_OF_SCOPE, Condition, Facts, ready
 from reconciler.proof.judge import Policy
 from reconciler.proof.model import Grade, Link, PathKey, PathProof, Reason, Status
 from reconciler.proof.scope import Scope

@@ -22,7 +22,7 @@ from reconciler.proof.reports.document import document
 from reconciler.proof.reports.drawing import SIGNS, STATE_SIGNS, anchor
 from reconciler.proof.reports.markup import Html, el
 from reconciler.proof.reports.model import ProofReport, State, gather
-from reconciler.state.model import Condition, Status
+from reconciler.state.model import TOO_OLD, Condition, Status
 from tests.proof import cast
 
 NOW = cast.NOW + timedelta(minutes=42)
@@ -171,14 +171,11 @@ def test_failed_drills_are_troubles_and_those_of_models_that_are_gone_are_not_to
     assert len(found.drills) == 2
 
 
-def test_a_failed_drill_that_nobody_asks_for_any_more_is_not_told() -> None:
-    group = status("LogicalGroup", "chat")
-    failing = Condition("Drilled", "False", "FallbackDead", "it said")
-    asked = replace(group, conditions=(*group.conditions, failing))
-    failed = [drill(LinkStatus.BROKEN, DrillReason.FALLBACK_DEAD)]
+def test_age_mends_nothing_what_was_broken_is_told_with_how_old_it_is() -> None:
+    (broken,) = report(candidate("b", status=502, observed_at=cast.NOW - timedelta(days=2))).troubles
 
-    assert report(candidate("b"), also=[group], drills=failed).worst is State.PROVED
-    assert report(candidate("b"), also=[asked], drills=failed).worst is State.BROKEN
+    assert (broken.state, broken.reason) == (State.BROKEN, "UpstreamRefused")
+    assert broken.message.endswith(f"; {TOO_OLD}")
 
 
 def test_evidence_is_named_only_of_this_very_proof() -> None:

@@ -39,6 +39,7 @@ class DrillReason(StrEnum):
     MODEL_MISSING = "ModelMissing"
     MODEL_NOT_ALLOWED = "ModelNotAllowed"
     TOO_SLOW = "TooSlow"
+    OWED = "Owed"
 
 
 ADVICE: Mapping[DrillReason, str] = {
@@ -59,6 +60,7 @@ ADVICE: Mapping[DrillReason, str] = {
     DrillReason.NOT_STREAMED: "the stream did not end as it should: look at what stands between",
     DrillReason.MODEL_MISSING: "a model that the key may see is not offered, or does not answer",
     DrillReason.TOO_SLOW: "answers took longer than the drill's short times; run verify when there is less load",
+    DrillReason.OWED: "a run was cut off between a change and its drills: run reconcile apply, which makes up for it",
     DrillReason.MODEL_NOT_ALLOWED: "a model that the key may not see answers: look at the key's limits",
 }
 
@@ -75,6 +77,11 @@ class DrillKey(NamedTuple):
     def what(self) -> str:
         """Return what is drilled, in words."""
         return f"{self.logical_group}/{self.model}" if self.model else f"key {self.subject}"
+
+    @property
+    def exercised(self) -> tuple[str, str, str]:
+        """Return (drill, logical group, public model or managed key): what is drilled, whichever route comes first."""
+        return self.drill, self.logical_group, self.model or self.subject
 
     def __str__(self) -> str:
         return f"drill {self.drill} of {self.what}"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from reconciler.proof.conditions import OUT_OF_SCOPE, describe
 from reconciler.proof.drills.model import ADVICE as DRILL_ADVICE
 from reconciler.proof.drills.model import DrillResult
+from reconciler.proof.facts import OUT_OF_SCOPE, describe
 from reconciler.proof.model import ADVICE, LinkResult, PathKey, PathProof, Status
 from reconciler.proof.outcome import Outcome, is_stale, outcome_of
-from reconciler.state.model import Condition
+from reconciler.state.model import TOO_OLD, Condition
 from reconciler.state.model import Status as ManifestStatus
 
 OWN_KINDS = ("Route", "ProviderAccount", "ManagedKey")
@@ -138,12 +138,7 @@ def gather(
     known = {(choice.logical_group, choice.public_model) for choice in choices}
     known |= {("", each.name) for each in statuses if each.kind == "ManagedKey"}
     exercised = sorted(
-        (
-            each
-            for each in drills
-            if (each.key.logical_group, each.key.model or each.key.subject) in known
-            and _still_asked_for(each, statuses)
-        ),
+        (each for each in drills if (each.key.logical_group, each.key.model or each.key.subject) in known),
         key=lambda each: each.key,
     )
     judged = [each for each in statuses if _ready(each).reason not in OUT_OF_SCOPE]
@@ -153,23 +148,10 @@ def gather(
         choices=choices,
         hosts=_hosts(chain for chain in chains if not chain.proof.key.route),
         drills=tuple(exercised),
-        troubles=_troubles(chains, exercised, judged),
+        troubles=_troubles(chains, exercised, judged, now),
         ready=sum(_ready(each).status == "True" for each in judged),
         asked=len(judged),
     )
-
-
-def _still_asked_for(drill: DrillResult, statuses: Sequence[ManifestStatus]) -> bool:
-    """False for a drill in trouble whose group or key says that nothing is wrong with the drills asked of it."""
-    if drill.status not in (Status.BROKEN, Status.INCONCLUSIVE):
-        return True
-    group = drill.key.logical_group
-    owner = ("LogicalGroup", group) if group else ("ManagedKey", drill.key.subject)
-    found = next((each for each in statuses if (each.kind, each.name) == owner), None)
-    if found is None:
-        return True
-    drilled = found.condition("Drilled")
-    return drilled is not None and drilled.status != "True"
 
 
 def _proofs(statuses: Sequence[ManifestStatus]) -> list[PathProof]:
@@ -224,9 +206,9 @@ def _ready(status: ManifestStatus) -> Condition:
 
 
 def _troubles(
-    chains: Sequence[Chain], drills: Sequence[DrillResult], judged: Sequence[ManifestStatus]
+    chains: Sequence[Chain], drills: Sequence[DrillResult], judged: Sequence[ManifestStatus], now: datetime
 ) -> tuple[Trouble, ...]:
-    found = [_of_chain(chain) for chain in chains if chain.state is not State.PROVED]
+    found = [_of_chain(chain, now) for chain in chains if chain.state is not State.PROVED]
     found += [_of_drill(drill) for drill in drills if drill.status in (Status.BROKEN, Status.INCONCLUSIVE)]
     told = {trouble.reason for trouble in found}
     spoilt = {chain.proof.key for chain in chains if chain.state is not State.PROVED}
@@ -234,7 +216,7 @@ def _troubles(
     return tuple(sorted(found, key=lambda trouble: -SEVERITY[trouble.state]))
 
 
-def _of_chain(chain: Chain) -> Trouble:
+def _of_chain(chain: Chain, now: datetime) -> Trouble:
     link, subject = chain.deciding, describe(chain.proof.key)
     if chain.state is State.STALE:
         advice = "run reconcile verify, or see why the controller does not"
@@ -244,6 +226,8 @@ def _of_chain(chain: Chain) -> Trouble:
             chain.state, subject, "NotTried", "the chain was not tried to its end", "", chain.proof.key
         )
     message = f"{link.link.value}: {link.message or link.reason.value}"
+    if is_stale(chain.proof, now):
+        message += f"; {TOO_OLD}"
     return Trouble(
         chain.state, subject, link.reason.value, message, ADVICE.get(link.reason, ""), chain.proof.key
     )

@@ -51,7 +51,8 @@ def _lines(report: ProofReport) -> Iterator[str]:
         yield "drills"
     for drill in report.drills:
         what = f"{drill.key.drill} {drill.key.what}"
-        yield f"  {SIGNS[drill.status]}  {safe(what):<40} {safe(drill.message, 120)}".rstrip()
+        old = ago(drill.at, report.made_at)
+        yield f"  {SIGNS[drill.status]}  {safe(what):<40} {safe(drill.message, 120)}, {old}"
     yield ""
     yield "links: configured, runtime, resolved, served, proved, clean; + holds, X broken, ? inconclusive, . not tried"
 
