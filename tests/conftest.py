@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 from tests.support import leaks, services
-from tests.support.nursery import Nursery, started
+from tests.support.nursery import Nursery, close_shared, shared
 from tests.support.services import PostgresServer, RedisServer
 
 # Many container images switch this off; every worker would then rewrite and compile all test modules at each run.
@@ -56,6 +56,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """End what this worker's tests share and nobody took as a fixture."""
+    close_shared()
+
+
 @pytest.fixture(scope="session")
 def services_folder() -> Iterator[Path]:
     folder = services.make_folder()
@@ -82,10 +87,9 @@ def shared_redis_server(services_folder: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery() -> Nursery:
     """This worker's nursery, which starts Python processes without the second that importing takes."""
-    with started() as born:
-        yield born
+    return shared()
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 
 from tests.gateway.world import ADMIN, write_tokens
+from tests.support import nursery
+from tests.support.nursery import Child
 
 STARTS_WITHIN_S = 60
 STOPS_WITHIN_S = 30
@@ -29,7 +31,9 @@ class GatewayProcess:
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
-    popen: subprocess.Popen[bytes] | None = None
+    interpreter: bool = False
+    """Start an interpreter of its own, for tests of starting and of size; else a fork that has imported everything."""
+    popen: subprocess.Popen[bytes] | Child | None = None
 
     @property
     def log(self) -> Path:
@@ -51,10 +55,13 @@ class GatewayProcess:
             "--ready-file",
             str(ready),
         ]
+        command += self.arguments
+        env = {**os.environ, **self.environment}
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
-                [*command, *self.arguments], stderr=log, stdout=log, env={**os.environ, **self.environment}
-            )
+            if self.interpreter:
+                self.popen = subprocess.Popen(command, stderr=log, stdout=log, env=env)
+            else:
+                self.popen = nursery.shared().start(command, out=log, err=log, env=env)
 
     def start(self) -> None:
         """Start it, and wait until it takes requests."""
@@ -101,10 +108,22 @@ class GatewayProcess:
         return response.json() if response.content else None
 
 
-@contextlib.contextmanager
-def gateway_process(folder: Path, *arguments: str, **environment: str) -> Iterator[GatewayProcess]:
+def gateway_process(
+    folder: Path, *arguments: str, **environment: str
+) -> contextlib.AbstractContextManager[GatewayProcess]:
     """Run a gateway process and kill it in the end, if it has not ended by then."""
-    process = GatewayProcess(folder, arguments, environment)
+    return _running(GatewayProcess(folder, arguments, environment))
+
+
+def gateway_interpreter(
+    folder: Path, *arguments: str, **environment: str
+) -> contextlib.AbstractContextManager[GatewayProcess]:
+    """As `gateway_process`, with an interpreter of its own."""
+    return _running(GatewayProcess(folder, arguments, environment, interpreter=True))
+
+
+@contextlib.contextmanager
+def _running(process: GatewayProcess) -> Iterator[GatewayProcess]:
     try:
         process.start()
         yield process

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from reconciler.gateway.listening import Listen, bind
-from tests.gateway.process import GatewayProcess, gateway_process
+from tests.gateway.process import GatewayProcess, gateway_interpreter, gateway_process
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document, write_tokens
 
 
@@ -31,11 +31,12 @@ def _get(process: GatewayProcess, path: str) -> httpx.Response:
         return client.get(process.url + path)
 
 
-def test_ready_file_names_the_url_and_health_answers_without_credentials(gateway: GatewayProcess) -> None:
-    assert gateway.url.startswith("http://127.0.0.1:")
-    assert _get(gateway, "/healthz").json() == {"status": "ok"}
-    assert _get(gateway, "/readyz").json() == {"status": "ready", "revision": 1}
-    assert "reconciler_gateway_active_revision 1.0" in _get(gateway, "/metrics").text
+def test_ready_file_names_the_url_and_health_answers_without_credentials(tmp_path: Path) -> None:
+    with gateway_interpreter(tmp_path / "gateway") as gateway:
+        assert gateway.url.startswith("http://127.0.0.1:")
+        assert _get(gateway, "/healthz").json() == {"status": "ok"}
+        assert _get(gateway, "/readyz").json() == {"status": "ready", "revision": 1}
+        assert "reconciler_gateway_active_revision 1.0" in _get(gateway, "/metrics").text
 
 
 def test_data_plane_and_control_api_share_the_port_and_no_credentials(gateway: GatewayProcess) -> None:

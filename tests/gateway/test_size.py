@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.large import large_document, store_key_values
-from tests.gateway.process import gateway_process
+from tests.gateway.process import gateway_interpreter
 
 MOST_MB = 100
 NOWHERE = "http://127.0.0.1:9"
@@ -14,7 +14,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_process_with_ten_thousand_routes_and_keys_stays_under_a_hundred_megabytes(tmp_path: Path) -> None:
     folder = tmp_path / "gateway"
     store_key_values(folder / "data")
-    with gateway_process(folder) as process:
+    with gateway_interpreter(folder) as process:
         staged = process.ok("POST", "/revisions", {"base": 1, "configuration": large_document(NOWHERE)})
         process.ok("POST", f"/revisions/{staged['revision']}/promote")
         process.stop()

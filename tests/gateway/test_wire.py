@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from reconciler.gateway.dataplane.inbound import CLIENT, Client
 from reconciler.gateway.wire import MAX_HEAD_S, MAX_UNREAD_S, BoundedHttp, close_overdue
-from tests.gateway.process import GatewayProcess, gateway_process
+from tests.gateway.process import GatewayProcess, gateway_interpreter
 from tests.gateway.raw_client import connect, send, statuses_in
 from tests.gateway.world import ADMIN
 
@@ -27,7 +27,7 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(tmp_path_factory.mktemp("wire")) as process:
+    with gateway_interpreter(tmp_path_factory.mktemp("wire")) as process:
         yield process
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from reconciler.gateway import workers
-from tests.gateway.process import GatewayProcess, gateway_process
+from tests.gateway.process import GatewayProcess, gateway_interpreter
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document, write_tokens
 
 WITHIN_S = 30.0
@@ -23,7 +23,7 @@ WITHIN_S = 30.0
 
 @pytest.fixture
 def gateway(tmp_path: Path, redis_url: str) -> Iterator[GatewayProcess]:
-    with gateway_process(
+    with gateway_interpreter(
         tmp_path / "gateway", "--workers", "2", RECONCILE_GATEWAY_REDIS_URL=redis_url
     ) as process:
         yield process

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import json
@@ -136,6 +137,19 @@ def started() -> Iterator[Nursery]:
         yield nursery
     finally:
         nursery.close()
+
+
+@functools.cache
+def shared() -> Nursery:
+    """Return the nursery of this process, started when it is first asked for; whoever ends the process closes it."""
+    return Nursery()
+
+
+def close_shared() -> None:
+    """End the shared nursery, if there is one."""
+    if shared.cache_info().currsize:
+        shared().close()
+        shared.cache_clear()
 
 
 def _descriptor(wanted: IO[bytes] | int, null: IO[bytes], pipe: int) -> int:
