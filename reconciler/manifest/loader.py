@@ -109,7 +109,8 @@ class _Loading:
         built = structure.build(kind, value, subject)
         if built.resource is None:
             if built.readable is not None:
-                self.readable.append(Loaded(built.readable, places.values, places.keys))
+                known = Loaded(built.readable, places.values, places.keys, built.stand_ins)
+                self.readable.append(known)
             shown = [*built.problems, *plain_secrets(value, subject.called, subject.at, subject.at_key)]
             self._leave_out(kind, name, [problem for problem in shown if problem.location not in flaws])
             return

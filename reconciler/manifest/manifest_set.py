@@ -46,6 +46,8 @@ class Loaded:
     """Field path from the document's root, in YAML spelling, to its place; () is the document itself."""
     keys: Mapping[Path, Location] = field(default_factory=dict)
     """Path of each entry of a mapping to the place of its key."""
+    stand_ins: frozenset[Path] = frozenset()
+    """Fields that could not be read, in a resource that is only looked through for what else is wrong with it."""
 
     def at(self, path: Path = ()) -> Location:
         """Return the place of `path`, or of the nearest parent that has one."""

@@ -20,6 +20,8 @@ def dangling(loaded: LoadResult) -> Iterator[Problem]:
         names.setdefault(kind, []).append(name)
     for item in (*loaded.manifests, *loaded.readable):
         for ref in item.resource.references():
+            if ref.path in item.stand_ins:
+                continue
             if (ref.kind, ref.name) not in loaded.manifests.items and not loaded.may_be(ref.kind, ref.name):
                 yield _dangling(item, ref, names)
 

@@ -24,6 +24,10 @@ MAX_PROBLEMS = 100
 """Problems of one document after which the rest goes unsaid."""
 
 
+STAND_INS: tuple[object, ...] = ("x", 1, "1s", "https://x.example", True, [], {}, None)
+"""Tried one after the other in the place of a value that cannot be read; the last closes the tries."""
+
+
 @dataclass(frozen=True)
 class Built:
     """The typed resource, or None and everything that is wrong with the document's structure."""
@@ -33,8 +37,10 @@ class Built:
     readable: Resource | None = None
     """With problems: what the document says once its unknown fields are renamed to what was meant, or left out.
 
-    Not to be acted on: it is for telling in the same run what else is wrong. None when other fields are wrong too.
+    Not to be acted on: it is for telling in the same run what else is wrong.
     """
+    stand_ins: frozenset[Path] = frozenset()
+    """Fields of `readable` that are missing or cannot be read: what stands there is nobody's word."""
 
 
 def build(kind: str, value: Mapping[str, Any], subject: Subject) -> Built:
@@ -53,10 +59,10 @@ def build(kind: str, value: Mapping[str, Any], subject: Subject) -> Built:
     if len(problems) > MAX_PROBLEMS:
         message = f"{subject.called}: more than {MAX_PROBLEMS} problems; the rest is not listed"
         problems[MAX_PROBLEMS:] = [Problem(subject.at(()), "too-many-problems", message, "mend these first")]
-    return Built(None, tuple(problems), _without_unknown(kind, value, findings))
+    return Built(None, tuple(problems), *_readable(kind, _without_unknown(value, findings)))
 
 
-def _without_unknown(kind: str, value: Mapping[str, Any], findings: Iterable[Finding]) -> Resource | None:
+def _without_unknown(value: Mapping[str, Any], findings: Iterable[Finding]) -> dict[str, Any]:
     mended = deepcopy(dict(value))
     for found in findings:
         if found.problem.rule == "unknown-field":
@@ -66,10 +72,40 @@ def _without_unknown(kind: str, value: Mapping[str, Any], findings: Iterable[Fin
             taken = mapping.pop(found.path[-1])
             if found.meant is not None:
                 mapping.setdefault(found.meant[-1], taken)
+    return mended
+
+
+def _readable(kind: str, mended: dict[str, Any]) -> tuple[Resource | None, frozenset[Path]]:
+    """Return the resource with something in the place of each field that is missing or cannot be read, and their paths.
+
+    None when that does not help: the name is among them, or the fields contradict each other.
+    """
+    stood: set[Path] = set()
+    for stand_in in STAND_INS:
+        try:
+            return KINDS[kind].model_validate(mended), frozenset(stood)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_input=False):
+                path: Path = tuple(detail["loc"])
+                if (
+                    detail["type"] == "value_error"
+                    or path[:1] != ("spec",)
+                    or not _put(mended, path, stand_in)
+                ):
+                    return None, frozenset()
+                stood.add(path)
+    return None, frozenset()
+
+
+def _put(into: Any, path: Path, value: object) -> bool:
+    """Put a value at a path; False when there is no such place."""
     try:
-        return KINDS[kind].model_validate(mended)
-    except ValidationError:
-        return None
+        for step in path[:-1]:
+            into = into[step]
+        into[path[-1]] = value
+    except (LookupError, TypeError):
+        return False
+    return True
 
 
 def _without_misspelt(findings: Iterable[Finding]) -> list[Finding]:

@@ -324,6 +324,28 @@ spec: {{logicalGroup: chatt, shadowGroup: far, gatewayKey: far, wait: 1}}
     ] == sorted(p.message for p in check(result) if p.rule == "dangling-reference")
 
 
+def test_a_wrong_or_missing_field_hides_no_dangling_reference_of_its_manifest() -> None:
+    head = f"{HEAD}kind: Route\nmetadata: {{name: one}}\n"
+    both = {"dangling-reference"}
+
+    assert set(
+        rules(
+            f"{head}spec: {{logicalGroup: chatt, shadowGroup: east-chat, gatewayKey: east-chat, priority: high}}\n"
+        )
+    ) == both | {"wrong-type"}
+    assert set(
+        rules(f"{head}spec: {{logicalGroup: chatt, shadowGroup: [east-chat], gatewayKey: east-chat}}\n")
+    ) == both | {"wrong-type"}
+    assert set(rules(f"{head}spec: {{logicalGroup: chatt, gatewayKey: far}}\n")) == both | {"missing-field"}
+    account = f"""{HEAD}kind: ProviderAccount
+metadata: {{name: far}}
+spec: {{host: farr, groups: [east-chatt, 7], baseUrl: 5, credential: {{valueFrom: {{env: 3}}}}, models: [gpt-4.1]}}
+"""
+    found = rules(account)
+    assert found.count("dangling-reference") == 2
+    assert set(found) - both <= {"wrong-type", "bad-value"}
+
+
 def test_a_misspelt_field_may_stand_in_what_an_alias_repeats() -> None:
     host = f"""{HEAD}kind: ShadowHost
 metadata: {{name: far}}
