@@ -1,4 +1,4 @@
-"""Changing hosts: create, update and delete with marker, inventory and lease kept in step."""
+"""Changing hosts: create, update and delete with marker and inventory kept in step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDS = Mapping[tuple[str, str], str]
 
 @dataclass
 class HostWork:
-    """The writes of one run towards hosts. Every write checks the lease first."""
+    """The writes of one run towards hosts; the drivers of its workspace check the lease before each (`leasing`)."""
 
     workspace: Workspace
     values: Values
@@ -68,7 +68,6 @@ class HostWork:
     ) -> ObservedObject:
         """Make an object and enter it in the inventory; `replaces` is the id of the one that it takes the place of."""
         driver = self.workspace.drivers[_host(desired.key)]
-        self._check_lease()
         made = await driver.create(
             desired, self.marker(desired), self._secrets(desired), self._refs(desired, extra_ids)
         )
@@ -82,7 +81,6 @@ class HostWork:
     async def update(self, object_id: str, desired: DesiredObject) -> ObservedObject:
         """Bring an object to its desired fields."""
         driver = self.workspace.drivers[_host(desired.key)]
-        self._check_lease()
         changed = await driver.update(
             object_id, desired, self.marker(desired), self._secrets(desired), self._refs(desired, None)
         )
@@ -121,7 +119,6 @@ class HostWork:
     async def delete(self, key: ObjectKey, object_id: str, *, adopted: bool = False) -> None:
         """Delete an object that carries our mark (or was adopted), and forget it."""
         driver = self.workspace.drivers[_host(key)]
-        self._check_lease()
         seen = await driver.get(key.kind, object_id)
         if seen is not None:
             name = key.name.partition(RETIRED)[0]
@@ -148,7 +145,6 @@ class HostWork:
         seen: ObservedObject | None = None,
     ) -> ObservedObject:
         """Set which groups an account serves; `seen` is a new account as it was made."""
-        self._check_lease()
         return await self.workspace.drivers[_host(account)].bind(account_id, group_ids, seen=seen)
 
     def _note_binding(self, desired: DesiredObject) -> None:
@@ -189,9 +185,6 @@ class HostWork:
         """Return the mark that the object carries."""
         installation = self.workspace.keyring.installation
         return Marker(installation, desired.key.kind, desired.key.name, desired.fingerprint or "-")
-
-    def _check_lease(self) -> None:
-        self.workspace.store.check(self.lease)
 
     def _refs(self, desired: DesiredObject, extra: IDS | None) -> Refs:
         return Refs({**self.ids.get(_host(desired.key), {}), **(extra or {})})

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import replace
+from typing import Any
 
 from reconciler.engine.keeper import Keeper
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLost
+from reconciler.hosts.contract import HostDriver
 from reconciler.state.model import Lease
+
+WRITES = ("create", "update", "delete", "bind", "top_up")
+"""Methods of a driver that change its host: hosts know nothing of fences, so the lease is checked before each."""
 
 
 @asynccontextmanager
@@ -25,7 +31,11 @@ async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease
     store = workspace.store
     lease = await _acquire(workspace)
     fenced = replace(
-        workspace, plane=workspace.plane.fenced(f"{workspace.keyring.installation}/{lease.fence}")
+        workspace,
+        plane=workspace.plane.fenced(f"{workspace.keyring.installation}/{lease.fence}"),
+        drivers={
+            name: leased(driver, lambda: store.check(lease)) for name, driver in workspace.drivers.items()
+        },
     )
     keeper = Keeper(store, lease, asyncio.current_task())
     keeper.start()
@@ -40,6 +50,24 @@ async def lease_of(workspace: Workspace) -> AsyncIterator[tuple[Workspace, Lease
         keeper.stop()
         with suppress(LeaseLost):
             store.release(lease)
+
+
+def leased(driver: HostDriver, check: Callable[[], None]) -> HostDriver:
+    """Return the driver with `check`, which raises LeaseLost, called right before each of its writes."""
+    checked = copy(driver)
+    for name in WRITES:
+        setattr(checked, name, _checked(getattr(driver, name), check))
+    return checked
+
+
+def _checked(
+    write: Callable[..., Awaitable[Any]], check: Callable[[], None]
+) -> Callable[..., Awaitable[Any]]:
+    async def checked(*args: Any, **options: Any) -> Any:
+        check()
+        return await write(*args, **options)
+
+    return checked
 
 
 async def _acquire(workspace: Workspace) -> Lease:
