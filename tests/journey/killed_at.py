@@ -22,8 +22,9 @@ from typing import Any
 import httpx
 
 from reconciler.cli import apply, main, verify
+from reconciler.remote.network import NetworkTransport
 
-send = httpx.AsyncHTTPTransport.handle_async_request
+send = NetworkTransport.handle_async_request
 LOADED = (apply, verify)
 """Imported before the first fork: what every run needs."""
 
@@ -32,7 +33,7 @@ def run(order: dict[str, Any]) -> None:
     """Run one command, and die at the write that the order names."""
     left = order.get("nth", 0)
 
-    async def counted(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def counted(self: NetworkTransport, request: httpx.Request) -> httpx.Response:
         nonlocal left
         answer = await send(self, request)
         write = f"{request.method} {request.url.path}"
@@ -43,7 +44,7 @@ def run(order: dict[str, Any]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    httpx.AsyncHTTPTransport.handle_async_request = counted  # type: ignore[method-assign]
+    NetworkTransport.handle_async_request = counted  # type: ignore[method-assign]
     sys.argv = ["reconcile", *order["args"]]
     main()
 
