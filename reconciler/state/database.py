@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,9 +83,10 @@ class Database:
     Every operation raises Unavailable when the database cannot be reached or stays locked.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, durable: bool = True) -> None:
+        """`durable` False: a SQLite file that nobody needs after a power cut, so that no write waits for the disk."""
         self.where = f"state store ({url.render_as_string(hide_password=True)})"
-        self._engine = _sqlite_engine(url) if sqlite_file(url) else _postgres_engine(url)
+        self._engine = _sqlite_engine(url, durable) if sqlite_file(url) else _postgres_engine(url)
         self._writer = self._engine.execution_options(**{_WRITES: True})
 
     @property
@@ -130,7 +132,7 @@ def _postgres_engine(url: URL) -> Engine:
     )
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, durable: bool) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -141,7 +143,7 @@ def _sqlite_engine(url: URL) -> Engine:
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
         cursor.execute("PRAGMA journal_mode = WAL")
         # A promise kept in the inventory must survive a power cut, not only a killed process.
-        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
@@ -156,19 +158,31 @@ def _sqlite_engine(url: URL) -> Engine:
 
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert a row, or bring the row with its primary key to these values."""
-    keys = [column.name for column in table.primary_key]
-    rest = {name: value for name, value in values.items() if name not in keys}
-    statement = _insert(connection, table).values(**values)
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+    connection.execute(_upsert(connection.dialect.name, table, tuple(values)), values)
 
 
 def insert_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert a row unless there is one with its primary key."""
-    keys: Sequence[str] = [column.name for column in table.primary_key]
-    connection.execute(
-        _insert(connection, table).values(**values).on_conflict_do_nothing(index_elements=keys)
-    )
+    connection.execute(_insert_if_absent(connection.dialect.name, table), values)
 
 
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+# A statement is made once: that takes longer than to carry it out.
+@functools.cache
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...]) -> sqlite.Insert | postgresql.Insert:
+    keys = _keys(table)
+    statement = _insert(dialect, table)
+    rest = {name: statement.excluded[name] for name in columns if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+@functools.cache
+def _insert_if_absent(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return _insert(dialect, table).on_conflict_do_nothing(index_elements=_keys(table))
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def _keys(table: Table) -> Sequence[str]:
+    return [column.name for column in table.primary_key]

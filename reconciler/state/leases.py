@@ -114,12 +114,18 @@ class _Held(NamedTuple):
     quiet_at: datetime
 
 
+# SQLite has no row locks and needs none: a writing transaction is alone. PostgreSQL's shared lock lets the holder write
+# from several threads, and keeps a new holder out until they are done.
+_SEEN = select(
+    tables.lease.c.holder, tables.lease.c.fence, tables.lease.c.expires_at, tables.lease.c.quiet_at
+)
+_LOCKED = _SEEN.with_for_update()
+_SHARED = _SEEN.with_for_update(read=True)
+
+
 def _row(connection: Connection, *, lock: bool = True, shared: bool = False) -> _Held:
-    # SQLite has no row locks and needs none: a writing transaction is alone. PostgreSQL's shared lock lets the holder
-    # write from several threads, and keeps a new holder out until they are done.
-    columns = tables.lease.c
-    statement = select(columns.holder, columns.fence, columns.expires_at, columns.quiet_at)
-    return _Held(*connection.execute(statement.with_for_update(read=shared) if lock else statement).one())
+    statement = _SEEN if not lock else _SHARED if shared else _LOCKED
+    return _Held(*connection.execute(statement).one())
 
 
 def _require(row: _Held, lease: Lease, now: datetime | None) -> None:

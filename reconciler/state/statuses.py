@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from reconciler.state import tables
 from reconciler.state.database import insert_if_absent, upsert
@@ -140,6 +140,23 @@ def _condition(body: Mapping[str, Any]) -> Condition:
     return Condition(**{**body, **times})
 
 
+_EVENT = tables.events.c
+_SAME = (_EVENT.kind == bindparam("of_kind")) & (_EVENT.name == bindparam("of_name"))
+# Made once: that takes longer than to carry them out, and there may be thousands of events.
+_SEEN_AGAIN = (
+    update(tables.events)
+    .where(_SAME, _EVENT.digest == bindparam("this"))
+    .values(seen=_EVENT.seen + 1, last_at=bindparam("at"))
+)
+_KEPT = (
+    select(_EVENT.digest)
+    .where(_SAME)
+    .order_by(_EVENT.last_at.desc(), _EVENT.digest)
+    .limit(EVENTS_PER_MANIFEST)
+)
+_FORGET_OLDEST = delete(tables.events).where(_SAME, _EVENT.digest.not_in(_KEPT))
+
+
 class Events(Leased):
     """What happened, newest first; the same thing again is counted."""
 
@@ -162,8 +179,7 @@ class Events(Leased):
     ) -> None:
         told = storable(message)
         digest = hashlib.sha256("\0".join((event_type, reason, told)).encode()).hexdigest()
-        columns, now = tables.events.c, self._now()
-        same = (columns.kind == kind) & (columns.name == name)
+        now = self._now()
         values = {
             "kind": kind,
             "name": name,
@@ -173,12 +189,9 @@ class Events(Leased):
             "message": told,
         }
         insert_if_absent(connection, tables.events, {**values, "seen": 0, "first_at": now, "last_at": now})
-        seen = update(tables.events).where(same, columns.digest == digest)
-        connection.execute(seen.values(seen=columns.seen + 1, last_at=now))
-        kept = select(columns.digest).where(same).order_by(columns.last_at.desc(), columns.digest)
-        connection.execute(
-            delete(tables.events).where(same, columns.digest.not_in(kept.limit(EVENTS_PER_MANIFEST)))
-        )
+        this = {"of_kind": kind, "of_name": name, "this": digest}
+        connection.execute(_SEEN_AGAIN, {**this, "at": now})
+        connection.execute(_FORGET_OLDEST, this)
 
     def events(self, kind: str | None = None, name: str | None = None, limit: int = 100) -> tuple[Event, ...]:
         """Return the newest events, newest first; of one kind or manifest when asked."""

@@ -46,19 +46,20 @@ class Store(Identity, Leases, Inventory, Statuses, Events, SecretMemories, Proof
         now: Callable[[], datetime],
         installation: str | None = None,
         key_file: Path | None = None,
+        durable: bool = True,
     ) -> Store:
         """Open the store at `url`, making it or bringing its schema up to date.
 
         `now` returns aware times. `installation` is the id that the store must have, and gets when it is new.
         `key_file` is where the installation key is or will be; by default `$RECONCILE_INSTALLATION_KEY_FILE`, else
-        `installation.key` beside a SQLite file.
+        `installation.key` beside a SQLite file. `durable` False: for a store that ends with its process, see Database.
         Raises: InvalidInput for a URL that cannot be used, or a store that a newer version has used; Unavailable.
         """
         parsed = read_url(url)
         file = sqlite_file(parsed)
         if file is not None:
             make_private(file)
-        database = Database(parsed)
+        database = Database(parsed, durable=durable)
         try:
             migrate(database)
             return cls(
