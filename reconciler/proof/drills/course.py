@@ -18,6 +18,20 @@ from reconciler.proof.probe import PROMPT_TOKENS, ProbeAnswer, ProbeSender, nonc
 MAX_TOKENS = 8
 TOKEN_REQUESTS = 100
 """Most requests that one probe token is good for."""
+SENDS_PER_TOKEN = 8
+"""Requests that a token for single steps is minted for: more than most drills send one after the other."""
+TOKEN_FRESH_S = 60.0
+"""How long a token is used for further steps; it counts for twice as long, and a request may take its time."""
+
+
+@dataclass
+class _Held:
+    """A token for further requests that ask for just the same."""
+
+    terms: tuple[object, ...]
+    token: str = field(repr=False)
+    minted_at: float
+    left: int = SENDS_PER_TOKEN
 
 
 @dataclass
@@ -39,6 +53,7 @@ class Course:
     steps: list[Step] = field(default_factory=list)
     sticky_ttl_seconds: int | None = None
     cooldown_seconds: float | None = None
+    _held: _Held | None = None
 
     def __post_init__(self) -> None:
         self.namespaces.append(fresh(self.installation, "drill"))
@@ -59,26 +74,36 @@ class Course:
         """The route that is tried first."""
         return self.target.candidates[0].route
 
-    async def token(
-        self,
-        *,
-        unavailable: frozenset[str] = frozenset(),
-        faults: Mapping[str, str] | None = None,
-        towards: Candidate | None = None,
-        requests: int = 1,
-    ) -> str:
+    async def token(self, *, towards: Candidate | None = None, requests: int = 1) -> str:
         """Return a fresh token; its requests are reserved as such `towards` a route, by default the first."""
-        if self.target.managed_key is None:
-            raise DrillFailed(DrillReason.NO_MANAGED_KEY, "no ManagedKey reaches this model")
+        self._require_key()
         for _ in range(requests):
             self._reserve(towards or self.target.candidates[0])
+        return await self._mint(frozenset(), {}, requests)
+
+    async def _token_for_one_more(
+        self, unavailable: frozenset[str], faults: Mapping[str, str], towards: Candidate | None
+    ) -> str:
+        """Return a token for one request, which is reserved: that of the request before, if it allows just the same."""
+        self._require_key()
+        self._reserve(towards or self.target.candidates[0])
+        shortened = (self.sticky_ttl_seconds, self.cooldown_seconds)
+        terms = (self.namespace, unavailable, shortened, *sorted(faults.items()))
+        now, held = self.clock.monotonic(), self._held
+        if held is None or held.terms != terms or not held.left or now - held.minted_at > TOKEN_FRESH_S:
+            token = await self._mint(unavailable, faults, SENDS_PER_TOKEN)
+            held = self._held = _Held(terms, token, now)
+        held.left -= 1
+        return held.token
+
+    async def _mint(self, unavailable: frozenset[str], faults: Mapping[str, str], requests: int) -> str:
         shortened: dict[str, Any] = {}
         if self.sticky_ttl_seconds is not None:
             shortened["sticky_ttl_seconds"] = self.sticky_ttl_seconds
         if self.cooldown_seconds is not None:
             shortened["cooldown_seconds"] = self.cooldown_seconds
         minted = await self.plane.mint(
-            managed_key=self.target.managed_key,
+            managed_key=self._require_key(),
             revision=self.target.revision,
             routes={candidate.route for candidate in self.target.candidates},
             namespace=self.namespace,
@@ -88,6 +113,11 @@ class Course:
             **shortened,
         )
         return minted.token
+
+    def _require_key(self) -> str:
+        if self.target.managed_key is None:
+            raise DrillFailed(DrillReason.NO_MANAGED_KEY, "no ManagedKey reaches this model")
+        return self.target.managed_key
 
     def _reserve(self, towards: Candidate) -> None:
         reservation = self.budget.reserve(
@@ -109,7 +139,7 @@ class Course:
         towards: Candidate | None = None,
     ) -> Mapping[str, Any]:
         """Send one request and return its decision row. Raises DrillFailed when there is none."""
-        token = await self.token(unavailable=unavailable, faults=faults, towards=towards)
+        token = await self._token_for_one_more(unavailable, faults or {}, towards)
         credential = {**token_header(token), **({"x-session-id": self.session} if in_session else {})}
         answer = await self.sender.chat(
             self.plane.data_endpoint,
