@@ -128,10 +128,15 @@ def prove_options(function: F) -> F:
 
 
 @contextmanager
-def open_store(url: str, installation: str | None = None, *, quiet: bool = False) -> Iterator[Store]:
-    """Open the state store for one command, and say so when it is a new one: it may be meant to be another."""
+def open_store(
+    url: str, installation: str | None = None, *, quiet: bool = False, durable: bool = True
+) -> Iterator[Store]:
+    """Open the state store for one command, and say so when it is a new one: it may be meant to be another.
+
+    `durable` False: it goes with the command.
+    """
     new = not Store.exists(url)
-    with Store.open(url, now=lambda: datetime.now(UTC), installation=installation) as store:
+    with Store.open(url, now=lambda: datetime.now(UTC), installation=installation, durable=durable) as store:
         if new and not quiet:
             told = f"new state store {url}, installation {store.installation().id}; see --state if you have one already"
             click.echo(told, err=True)

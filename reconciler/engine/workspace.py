@@ -44,6 +44,8 @@ class Options:
     """Replaces the network, for tests and rehearsals."""
     reader: SecretReader | None = None
     """Replaces the reading of secrets, for rehearsals."""
+    request_budget: RequestBudget | None = None
+    """Replaces how hard each host may be worked, for rehearsals: theirs need no sparing."""
     drills: frozenset[str] = frozenset()
     """Drills to run besides those that Acceptances demand."""
     with_secrets: bool = False
@@ -228,6 +230,9 @@ def _open_host(
     options: Options,
 ) -> HostDriver:
     admin = host.spec.admin_endpoint
+    if options.request_budget is not None:
+        spec = host.spec.model_copy(update={"request_budget": options.request_budget})
+        host = host.model_copy(update={"spec": spec})
     return open_driver(
         host,
         admin_endpoint=endpoints[admin],

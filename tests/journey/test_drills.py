@@ -95,7 +95,10 @@ def test_a_dead_fallback_is_found_before_it_is_needed(empty: World) -> None:
     assert "drill failover of batch/" in drilled["message"]
 
 
-def test_a_rehearsal_needs_no_credentials_and_leaves_nothing(empty: World) -> None:
+def test_a_rehearsal_needs_no_credentials_spares_no_host_and_leaves_nothing(empty: World) -> None:
+    # A live host that bears a request an hour: a rehearsal that minded it would not end.
+    sparing = "  requestBudget: {requestsPerSecond: 0.0003, burst: 1}\n  adminEndpoint: embedded://east\n"
+    empty.edit("planes.yaml", "  adminEndpoint: embedded://east\n", sparing)
     bare = {name: value for name, value in empty.environ.items() if not name.startswith("RECONCILE_")}
     empty.environ = bare
 
