@@ -22,6 +22,7 @@ from reconciler.proof.accounts import AccountProver, Quarantine
 from reconciler.proof.chain import Prover
 from reconciler.proof.intend import UnderTest, groups_on_hosts, intend
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason, Status
+from reconciler.proof.resting import Rests
 from reconciler.proof.scope import Scope
 from reconciler.proof.together import together
 from reconciler.state.model import Lease
@@ -54,6 +55,11 @@ class Proofs:
         """What proving may cost."""
         return StoreBudget(self.workspace.store, self.scope, self.workspace.clock.now)
 
+    @cached_property
+    def rests(self) -> Rests:
+        """What this run waits for on hosts that let accounts rest."""
+        return Rests()
+
     async def paths(
         self,
         wanted: Sequence[PathKey],
@@ -77,6 +83,7 @@ class Proofs:
             clock=self.workspace.clock,
             budget=self.budget,
             installation=self.workspace.keyring.installation,
+            rests=self.rests,
         )
         gate = asyncio.Semaphore(PATHS_AT_ONCE)
         done: list[PathProof] = []
@@ -203,6 +210,7 @@ class Proofs:
             clock=workspace.clock,
             installation=workspace.keyring.installation,
             budget=self.budget,
+            rests=self.rests,
             derive_key=lambda name: workspace.keyring.gateway_key(host_name, name, "quarantine"),
         )
 

@@ -30,6 +30,8 @@ class Capabilities:
     """How long a new binding of an account may take to be effective, in seconds."""
     usage_delay_s: float = 0.0
     """How late a usage row usually appears, in seconds."""
+    rest_s: float = 0.0
+    """Longest time in seconds for which the host may leave out, unseen, an account whose upstream failed."""
     aliases_verified: bool = False
     """True only if the host was verified to serve public aliases; the canonical shadow rule depends on it."""
 

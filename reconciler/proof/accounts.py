@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.errors import RemoteError
@@ -27,6 +27,7 @@ from reconciler.proof.judge import TEMPORARY, Intended, Policy, Verdict
 from reconciler.proof.model import Link, LinkResult, PathKey, PathProof, Reason
 from reconciler.proof.probe import ProbeAnswer, ProbeSender, key_header, nonce
 from reconciler.proof.record import intended_json
+from reconciler.proof.resting import Rests
 from reconciler.proof.together import together
 
 QUARANTINE = "Quarantine"
@@ -57,6 +58,8 @@ class AccountProver:
     installation: str
     budget: Budget
     derive_key: Callable[[str], str]
+    rests: Rests = field(default_factory=Rests)
+    """What was waited for in this run."""
     settle_delays_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Waits while a new binding is not yet effective on the host."""
 
@@ -203,18 +206,7 @@ class AccountProver:
         answer = await self._send(intended, quarantine, reserved)
         if isinstance(answer, Reservation):
             return judge.inconclusive(Reason.OVER_BUDGET, answer.refused), Exchange(asked, {})
-        marked = ""
-        for delay_s in delays_s:
-            if 200 <= answer.status < 300:
-                break
-            marked = await self._marked(intended)
-            if marked:
-                break
-            await self.clock.sleep(delay_s)
-            again = await self._send(intended, quarantine, reserved)
-            if isinstance(again, Reservation):
-                break
-            answer = again
+        answer, marked = await self._until_served(intended, quarantine, reserved, delays_s, answer)
         found = self.driver.correlation(answer.headers, answer.body)
         exchange = Exchange(asked, {"status": answer.status, "correlationId": found})
         if found is not None:
@@ -224,6 +216,36 @@ class AccountProver:
         ):
             return judge.HOLDS, exchange
         return self._not_served(intended, answer, marked), exchange
+
+    async def _until_served(
+        self,
+        intended: Intended,
+        quarantine: Quarantine,
+        reserved: list[Reservation],
+        delays_s: Sequence[float],
+        answer: ProbeAnswer,
+    ) -> tuple[ProbeAnswer, str]:
+        """Ask again while the host may only not be ready yet; return the last answer, and what marks the account."""
+        marked, first = "", self.driver.correlation(answer.headers, answer.body)
+        for delay_s in (*delays_s, None):
+            if 200 <= answer.status < 300:
+                return answer, ""
+            marked = await self._marked(intended)
+            if marked:
+                break
+            if delay_s is not None:
+                await self.clock.sleep(delay_s)
+            elif not await self.rests.waited_out(
+                self.clock, self.driver, intended.host, first, intended.accounts
+            ):
+                break
+            again = await self._send(intended, quarantine, reserved)
+            if isinstance(again, Reservation):
+                break
+            answer = again
+        if not 200 <= answer.status < 300:
+            self.rests.failed(intended.host, intended.accounts)
+        return answer, marked
 
     def _not_served(self, intended: Intended, answer: ProbeAnswer, marked: str) -> Verdict:
         account = intended.key.account

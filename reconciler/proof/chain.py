@@ -24,6 +24,7 @@ from reconciler.proof.judge import Intended, Verdict
 from reconciler.proof.model import Grade, Link, LinkResult, PathProof, Reason, Status
 from reconciler.proof.probe import PROMPT_TOKENS, ProbeSender, nonce, token_header
 from reconciler.proof.record import describe_row, intended_json
+from reconciler.proof.resting import Rests
 
 RETRY_DELAYS_S = (0.5, 2.0)
 """Waits before a negative probe is repeated. Source: sub2api's group membership takes one to two seconds."""
@@ -51,6 +52,8 @@ class Prover:
     installation: str
     """Whose probes they are: marks their namespaces."""
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
+    rests: Rests = field(default_factory=Rests)
+    """What was waited for in this run."""
     _settled: set[str] = field(default_factory=set, repr=False)
     """Requests of ours whose rows were found: company to nobody."""
     _states: list[tuple[float, asyncio.Task[dict[str, Mapping[str, Any]]]]] = field(
@@ -164,12 +167,15 @@ class Prover:
             return proof.with_link(_result(Link.PROVED, verdict, self.clock.now()))
         reserved: list[Reservation] = []
         used.append(f"{namespace}-0")
-        attempt = await self._serve_once(intended, proof, used[-1], reserved)
+        first = attempt = await self._serve_once(intended, proof, used[-1], reserved)
         asked.add(attempt.request_id or "")
-        for number, delay_s in enumerate(self.retry_delays_s, start=1):
+        for number, delay_s in enumerate((*self.retry_delays_s, None), start=1):
             if not _worth_retrying(attempt):
                 break
-            await self.clock.sleep(delay_s)
+            if delay_s is not None:
+                await self.clock.sleep(delay_s)
+            elif not await self._rested(intended, first):
+                break
             used.append(f"{namespace}-{number}")
             again = await self._serve_once(intended, proof, used[-1], reserved)
             if _served_reason(again) is Reason.OVER_BUDGET:
@@ -182,6 +188,18 @@ class Prover:
             if attempt.usage_log_id is not None:
                 self._settled.update(asked)
         return replace(attempt, links=(*attempt.links, *await self._marks_link(intended, before)))
+
+    async def _rested(self, intended: Intended, refused: PathProof) -> bool:
+        """Wait while the host lets its accounts rest, if that is why it refused; True when it is worth asking again."""
+        served = refused.link(Link.SERVED)
+        attempts = ((served.answered.get("decision") or {}) if served else {}).get("attempts") or [{}]
+        return await self.rests.waited_out(
+            self.clock,
+            self.drivers[intended.host],
+            intended.host,
+            attempts[-1].get("correlation_id") or refused.correlation_id,
+            intended.accounts,
+        )
 
     async def _serve_once(
         self, intended: Intended, proof: PathProof, namespace: str, reserved: list[Reservation]

@@ -76,6 +76,7 @@ class Sub2apiDriver(HostDriver):
         platforms=frozenset({"openai", "anthropic", "gemini"}),
         membership_delay_s=2.0,
         usage_delay_s=0.2,
+        rest_s=46.0,
     )
     SETTINGS_SCHEMAS: ClassVar[Mapping[str, Mapping[str, Any]]] = SETTINGS_SCHEMAS
 
