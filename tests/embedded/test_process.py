@@ -17,6 +17,7 @@ import pytest
 from reconciler.embedded.process import listen
 from tests.embedded import processes
 from tests.embedded.processes import ADMIN_KEY, UPSTREAM_KEY, Server
+from tests.support.plain_http import NO_TLS
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def started(tmp_path: Path) -> Iterator[list[Server]]:
 def admin(server: Server, method: str, path: str, body: Any = None) -> httpx.Response:
     headers = {"x-api-key": ADMIN_KEY}
     return httpx.request(
-        method, f"{server.url}/api/v1/admin{path}", json=body, headers=headers, trust_env=False
+        method, f"{server.url}/api/v1/admin{path}", json=body, headers=headers, trust_env=False, verify=NO_TLS
     )
 
 
@@ -42,7 +43,7 @@ def test_the_host_says_when_it_serves_and_stops_cleanly(
     server = processes.host(tmp_path / "host").start()
     started.append(server)
 
-    assert httpx.get(f"{server.url}/health", trust_env=False).json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/health", trust_env=False, verify=NO_TLS).json() == {"status": "ok"}
 
     assert server.stop(number) == 0
     log = (server.folder / "log").read_text()
@@ -95,7 +96,7 @@ def test_a_lost_answer_is_a_closed_connection(tmp_path: Path, started: list[Serv
     server = processes.host(tmp_path / "host").start()
     started.append(server)
     orders = {"faults": [{"kind": "lose-answer", "methods": ["POST"], "times": 1}]}
-    httpx.put(f"{server.url}/__control/faults", json=orders, trust_env=False)
+    httpx.put(f"{server.url}/__control/faults", json=orders, trust_env=False, verify=NO_TLS)
 
     with pytest.raises(httpx.TransportError):
         admin(server, "POST", "/groups", {"name": "made", "rate_multiplier": 1})
@@ -115,7 +116,7 @@ def test_an_upstream_that_refuses_closes_its_port_until_told_otherwise(
 
     def tried() -> str:
         try:
-            response = httpx.get(f"{server.url}/v1/models", headers=headers, trust_env=False)
+            response = httpx.get(f"{server.url}/v1/models", headers=headers, trust_env=False, verify=NO_TLS)
         except httpx.ConnectError:
             return "refused"
         except httpx.TransportError:
@@ -126,9 +127,9 @@ def test_an_upstream_that_refuses_closes_its_port_until_told_otherwise(
         return any(tried() == wanted for _ in range(500))
 
     assert tried() == "served"
-    httpx.put(control, json={"faults": [{"kind": "refuse"}]}, trust_env=False)
+    httpx.put(control, json={"faults": [{"kind": "refuse"}]}, trust_env=False, verify=NO_TLS)
     assert eventually("refused")
-    httpx.delete(control, trust_env=False)
+    httpx.delete(control, trust_env=False, verify=NO_TLS)
     assert eventually("served")
     assert server.stop() == 0
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.embedded import processes
 from tests.embedded.processes import ADMIN_KEY, UPSTREAM_KEY, Server
+from tests.support.plain_http import NO_TLS
 
 KEY = "canary-gateway-key-1"
 
@@ -27,7 +28,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _fill(server: Server, upstream_url: str) -> None:
-    with httpx.Client(base_url=f"{server.url}/api/v1", trust_env=False) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", verify=NO_TLS, trust_env=False) as client:
 
         def post(path: str, body: object, **headers: str) -> dict[str, object]:
             response = client.post(path, json=body, headers=headers or {"x-api-key": ADMIN_KEY})

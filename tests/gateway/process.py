@@ -18,6 +18,7 @@ import httpx
 from tests.gateway.world import ADMIN, write_tokens
 from tests.support import nursery
 from tests.support.nursery import Child
+from tests.support.plain_http import NO_TLS
 
 STARTS_WITHIN_S = 60
 STOPS_WITHIN_S = 30
@@ -98,7 +99,7 @@ class GatewayProcess:
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """Call the control API as admin."""
         headers = {"Authorization": f"Bearer {ADMIN}"} | options.pop("headers", {})
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(verify=NO_TLS, trust_env=False, timeout=30) as client:
             return client.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, **options)
 
     def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document
+from tests.support.plain_http import NO_TLS
 
 SESSIONS = [f"conversation-{number}" for number in range(40)]
 
@@ -68,7 +69,7 @@ def _resolve(process: GatewayProcess, **question: Any) -> dict[str, Any]:
 
 def _served(process: GatewayProcess, headers: dict[str, str]) -> dict[str, Any]:
     """Send a chat request and return its decision row."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         response = client.post(
             f"{process.url}/v1/chat/completions",
             json={"model": "small", "messages": []},

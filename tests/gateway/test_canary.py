@@ -14,6 +14,7 @@ from reconciler.gateway.control.app import OPERATIONS
 from tests.gateway.echo_host import ANSWER, EchoHost
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import ADMIN, VIEWER, document
+from tests.support.plain_http import NO_TLS
 
 GATEWAY_KEY = "canary-gateway-key-3f9d1c"
 CONSUMER = "canary-consumer-key-8b2e7a"
@@ -47,7 +48,7 @@ def gateway(tmp_path: Path, host: EchoHost) -> Iterator[GatewayProcess]:
 def _chat(process: GatewayProcess, **options: Any) -> httpx.Response:
     body = {"model": "small", "user": SESSION, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Authorization": f"Bearer {CONSUMER}", "X-Session-Id": SESSION} | options.pop("headers", {})
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=30) as client:
         return client.post(f"{process.url}/v1/chat/completions", json=body | options, headers=headers)
 
 
@@ -62,7 +63,7 @@ def _everything_readable(process: GatewayProcess) -> dict[str, str]:
     question = {"managed_key": "team-a", "public_model": "small", "session": SESSION}
     texts["/resolve"] = process.call("POST", "/resolve", question).text
     assert "trace" in texts["/resolve"]
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         for path in ("/metrics", "/readyz", "/healthz", "/nothing"):
             texts[path] = client.get(process.url + path).text
     return texts
@@ -119,7 +120,7 @@ def _provoke(process: GatewayProcess, token: str) -> None:
         headers = {"Authorization": f"Bearer {secret}"}
         assert secret not in process.call("GET", "/snapshot", headers=headers).text
         for path in ("/v1/models", "/v1/chat/completions"):
-            with httpx.Client(trust_env=False) as client:
+            with httpx.Client(verify=NO_TLS, trust_env=False) as client:
                 assert secret not in client.get(process.url + path, headers=headers).text
 
 

@@ -19,6 +19,7 @@ from tests.gateway.echo_host import EchoHost
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.storage.stores import open_storage
 from tests.gateway.world import CONSUMER_KEY, MASTER, UPSTREAM_KEY, Clock, document
+from tests.support.plain_http import NO_TLS
 from tests.support.services import PostgresServer
 
 WITHIN_S = 30.0
@@ -77,13 +78,13 @@ def until(what: Callable[[], bool]) -> None:
 
 def chat(process: GatewayProcess, key: str = CONSUMER_KEY) -> int:
     body = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=30) as client:
         url = f"{process.url}/v1/chat/completions"
         return client.post(url, json=body, headers={"Authorization": f"Bearer {key}"}).status_code
 
 
 def text_of(process: GatewayProcess, path: str) -> str:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         return client.get(process.url + path).text
 
 

@@ -13,6 +13,7 @@ import pytest
 from reconciler.gateway.keys import load_master_key
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document
+from tests.support.plain_http import NO_TLS
 from tests.support.services import PostgresServer
 
 SEEN_WITHIN_S = 20.0
@@ -34,7 +35,7 @@ def pair(tmp_path: Path, postgres_url: str) -> Iterator[Pair]:
 
 
 def _ready(process: GatewayProcess) -> int:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         return int(client.get(f"{process.url}/readyz").json()["revision"])
 
 
@@ -88,7 +89,7 @@ def test_staged_revision_and_its_probe_tokens_work_on_the_other_replica(pair: Pa
     token = a.ok("POST", "/probe-tokens", probe)["token"]
     headers = {"X-Reconcile-Probe": token}
     statuses = []
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         for process in (a, b, a, b):
             if process is b:
                 _until(lambda: b.call("POST", "/resolve", _question(staged)).status_code == 200)

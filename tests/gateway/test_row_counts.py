@@ -15,6 +15,7 @@ from tests.gateway.echo_host import EchoHost
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.test_decisions import Store, row
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document
+from tests.support.plain_http import NO_TLS
 
 
 def test_rows_that_a_dead_process_had_not_settled_are_lost_and_added_up(
@@ -55,13 +56,13 @@ def _serve(process: GatewayProcess, host: EchoHost) -> None:
 
 def _chat(process: GatewayProcess) -> None:
     headers = {"Authorization": f"Bearer {CONSUMER_KEY}", "Content-Type": "application/json"}
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=30) as client:
         body = json.dumps({"model": "small", "messages": []})
         client.post(f"{process.url}/v1/chat/completions", content=body, headers=headers).raise_for_status()
 
 
 def _lost(process: GatewayProcess) -> float:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         text = client.get(f"{process.url}/metrics").text
     (line,) = [
         line for line in text.splitlines() if line.startswith("reconciler_gateway_decision_rows_lost_total")

@@ -18,6 +18,7 @@ import pytest
 from reconciler.gateway.listening import Listen, bind
 from tests.gateway.process import GatewayProcess, gateway_interpreter, gateway_process
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document, write_tokens
+from tests.support.plain_http import NO_TLS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
 
 
 def _get(process: GatewayProcess, path: str) -> httpx.Response:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         return client.get(process.url + path)
 
 
@@ -43,7 +44,7 @@ def test_data_plane_and_control_api_share_the_port_and_no_credentials(gateway: G
     response = _get(gateway, "/v1/models")
     assert response.status_code == 401
     assert "error" in response.json()
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         admin = {"Authorization": "Bearer canary-admin-token-1"}
         assert client.get(gateway.url + "/v1/models", headers=admin).status_code == 401
 
@@ -131,7 +132,7 @@ def _serve_through(process: GatewayProcess, host: SlowHost) -> None:
 def _stream(process: GatewayProcess, received: list[str]) -> None:
     headers = {"Authorization": f"Bearer {CONSUMER_KEY}"}
     body = {"model": "small", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=60) as client:
         try:
             with client.stream(
                 "POST", f"{process.url}/v1/chat/completions", json=body, headers=headers

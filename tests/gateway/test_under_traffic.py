@@ -16,6 +16,7 @@ import pytest
 from tests.gateway.busy import BusyHost, Users, configuration, promote
 from tests.gateway.process import GatewayProcess, gateway_process
 from tests.gateway.world import ADMIN, CONSUMER_KEY, UPSTREAM_KEY, write_tokens
+from tests.support.plain_http import NO_TLS
 
 NEXT_CONSUMER, NEXT_UPSTREAM, NEXT_ADMIN = CONSUMER_KEY + "-next", UPSTREAM_KEY + "-next", ADMIN + "-next"
 
@@ -55,7 +56,7 @@ FAULTS = ("429", "500", "refused", "timeout", "401")
 def _drill(process: GatewayProcess, number: int, ended: threading.Event, statuses: list[int]) -> None:
     """Send probes that make every route fail, on the users' own sessions, until told to stop."""
     round_ = 0
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=60) as client:
         while not ended.is_set():
             round_ += 1
             fault = FAULTS[(number + round_) % len(FAULTS)]
@@ -147,7 +148,10 @@ def test_consumers_gateway_and_admin_keys_are_exchanged_without_a_failed_request
         assert users.failures == []
         assert process.call("GET", "/snapshot").status_code == 401
         old = {"Authorization": f"Bearer {CONSUMER_KEY}"}
-        assert httpx.get(f"{process.url}/v1/models", headers=old, trust_env=False).status_code == 401
+        assert (
+            httpx.get(f"{process.url}/v1/models", headers=old, trust_env=False, verify=NO_TLS).status_code
+            == 401
+        )
 
 
 def _master_key(path: Path, byte: bytes) -> str:
@@ -210,7 +214,10 @@ def _restart(gateway: GatewayProcess, arguments: tuple[str, ...]) -> None:
 def _wait_for_revision(gateway: GatewayProcess, revision: int) -> None:
     waiting = threading.Event()
     for _ in range(500):
-        if httpx.get(f"{gateway.url}/readyz", trust_env=False).json().get("revision") == revision:
+        if (
+            httpx.get(f"{gateway.url}/readyz", trust_env=False, verify=NO_TLS).json().get("revision")
+            == revision
+        ):
             return
         waiting.wait(0.05)
     raise AssertionError(f"revision {revision} is not seen")

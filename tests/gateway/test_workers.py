@@ -17,6 +17,7 @@ import pytest
 from reconciler.gateway import workers
 from tests.gateway.process import GatewayProcess, gateway_interpreter
 from tests.gateway.world import CONSUMER_KEY, UPSTREAM_KEY, document, write_tokens
+from tests.support.plain_http import NO_TLS
 
 WITHIN_S = 30.0
 
@@ -44,7 +45,7 @@ def _pids(process: GatewayProcess) -> list[int]:
 
 
 def _metrics(process: GatewayProcess) -> str:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False) as client:
         return client.get(f"{process.url}/metrics").text
 
 
@@ -67,7 +68,7 @@ def test_promote_reaches_every_worker(gateway: GatewayProcess) -> None:
         return [replica["active_revision"] for replica in replicas] == [2, 2]
 
     _until(everywhere)
-    with httpx.Client(trust_env=False, headers={"Connection": "close"}) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, headers={"Connection": "close"}) as client:
         for _ in range(20):
             response = client.get(
                 f"{gateway.url}/v1/models", headers={"Authorization": f"Bearer {CONSUMER_KEY}"}

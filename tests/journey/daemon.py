@@ -13,6 +13,7 @@ import httpx
 
 from tests.journey.world import World, eventually
 from tests.support.nursery import Child
+from tests.support.plain_http import NO_TLS
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Controller:
 
     def get(self, path: str, token: str | None = None) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-        return httpx.get(f"{self.url}{path}", headers=headers)
+        return httpx.get(f"{self.url}{path}", headers=headers, verify=NO_TLS)
 
     def said(self, text: str) -> bool:
         return text in self.log.read_text()

@@ -14,6 +14,7 @@ import pytest
 from tests.journey.daemon import running_controller
 from tests.journey.test_killed import assert_nothing_twice
 from tests.journey.world import RECONCILE, ROOT, World, eventually, items, not_ready
+from tests.support.plain_http import NO_TLS
 
 
 def test_the_controller_applies_serves_status_corrects_drift_and_stops_cleanly(empty: World) -> None:
@@ -97,7 +98,9 @@ def test_up_serves_until_told_to_stop_and_leaves_no_process(tmp_path: Path, numb
         eventually("stack.json", stack.exists)
         body = json.loads(stack.read_text())
         assert all(url.startswith("http://127.0.0.1:") for url in body["endpoints"].values())
-        assert httpx.get(f"{body['endpoints']['embedded://gateway']}/healthz").status_code == 200
+        assert (
+            httpx.get(f"{body['endpoints']['embedded://gateway']}/healthz", verify=NO_TLS).status_code == 200
+        )
         process.send_signal(number)
         assert process.wait(timeout=30) in (0, 130)
 

@@ -14,6 +14,7 @@ from reconciler.embedded.stack import Stack
 from tests.journey.test_traffic import Users
 from tests.journey.world import ROOT, World, condition, not_ready
 from tests.support.nursery import Nursery
+from tests.support.plain_http import NO_TLS
 
 ALL = "  drills: [sticky, failover, recovery, streaming, models, accounts]\n"
 TARGETS = {"chat/smart", "chat/fast", "batch/smart", "batch/mini"}
@@ -39,7 +40,11 @@ def standing(world: World) -> dict[str, Any]:
 def runtime(world: World, path: str) -> list[Any]:
     token = world.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
     url = f"{world.url('gateway')}/api/v1/runtime/{path}"
-    found = httpx.get(url, headers={"authorization": f"Bearer {token}"}).raise_for_status().json()["items"]
+    found = (
+        httpx.get(url, headers={"authorization": f"Bearer {token}"}, verify=NO_TLS)
+        .raise_for_status()
+        .json()["items"]
+    )
     assert isinstance(found, list)
     return found
 
@@ -54,7 +59,7 @@ def test_all_drills_pass_and_users_see_and_lose_nothing(empty: World) -> None:
     }
     body = {"model": "smart", "messages": [{"role": "user", "content": "hello"}]}
     url = f"{empty.url('gateway')}/v1/chat/completions"
-    httpx.post(url, json=body, headers=headers).raise_for_status()
+    httpx.post(url, json=body, headers=headers, verify=NO_TLS).raise_for_status()
     bindings = runtime(empty, "sticky-bindings")
     before, since = standing(empty), datetime.now(UTC)
 

@@ -8,6 +8,7 @@ import httpx
 
 from reconciler.embedded.upstream import fingerprint
 from tests.journey.world import World, condition, not_ready
+from tests.support.plain_http import NO_TLS
 
 WEST_CHAT = {
     "ShadowGroup/west-chat",
@@ -144,7 +145,7 @@ def test_an_apply_while_a_host_is_down_deletes_and_creates_nothing_there(empty: 
 
 def upstream(world: World, name: str, *faults: object) -> None:
     url = f"{world.url(f'upstream-{name}')}/__control/faults"
-    httpx.put(url, json={"faults": list(faults)}).raise_for_status()
+    httpx.put(url, json={"faults": list(faults)}, verify=NO_TLS).raise_for_status()
 
 
 def recover(world: World, host: str, account: str) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.journey.world import World, condition, items, not_ready
+from tests.support.plain_http import NO_TLS
 
 KEY = """\
 apiVersion: routing.reconcile.dev/v1
@@ -44,6 +45,7 @@ def status_with(world: World, key: str) -> int:
         f"{world.url('gateway')}/v1/chat/completions",
         json={"model": "fast", "messages": [{"role": "user", "content": "hello"}]},
         headers={"authorization": f"Bearer {key}"},
+        verify=NO_TLS,
     )
     return answer.status_code
 

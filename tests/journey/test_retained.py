@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.journey.world import World, items, not_ready
+from tests.support.plain_http import NO_TLS
 
 SPARE = """\
 apiVersion: routing.reconcile.dev/v1
@@ -34,7 +35,7 @@ def restore(world: World, revision: int) -> httpx.Response:
 def control(world: World, method: str, path: str) -> httpx.Response:
     token = world.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.request(method, f"{world.url('gateway')}/api/v1{path}", headers=headers)
+    return httpx.request(method, f"{world.url('gateway')}/api/v1{path}", headers=headers, verify=NO_TLS)
 
 
 def names(world: World, path: str) -> list[Any]:
@@ -105,7 +106,10 @@ def test_a_staged_revision_keeps_its_objects_unless_it_is_our_own(applied: World
     stage = {"base": state["revision"], "configuration": body["configuration"], "comment": comment}
     token = applied.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
     staged = httpx.post(
-        f"{applied.url('gateway')}/api/v1/revisions", json=stage, headers={"authorization": f"Bearer {token}"}
+        f"{applied.url('gateway')}/api/v1/revisions",
+        json=stage,
+        headers={"authorization": f"Bearer {token}"},
+        verify=NO_TLS,
     )
     assert staged.status_code == 201
 

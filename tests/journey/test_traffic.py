@@ -8,6 +8,7 @@ import httpx
 import openai
 
 from tests.journey.world import World
+from tests.support.plain_http import NO_TLS
 
 
 class Users:
@@ -68,7 +69,9 @@ def test_a_change_that_is_not_proved_is_never_promoted_and_users_see_nothing(emp
 def decisions(world: World) -> list[dict[str, object]]:
     token = world.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
     answer = httpx.get(
-        f"{world.url('gateway')}/api/v1/decisions?limit=1000", headers={"authorization": f"Bearer {token}"}
+        f"{world.url('gateway')}/api/v1/decisions?limit=1000",
+        headers={"authorization": f"Bearer {token}"},
+        verify=NO_TLS,
     )
     rows = answer.raise_for_status().json()["items"]
     return [row for row in rows if not row["probe"]]

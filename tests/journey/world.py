@@ -21,6 +21,7 @@ from reconciler.cli.stack_spec import stack_spec
 from reconciler.embedded.stack import Stack
 from tests.support.command import Done, run_here
 from tests.support.nursery import Child, Nursery
+from tests.support.plain_http import NO_TLS
 
 ROOT = Path(__file__).parents[2]
 RECONCILE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
@@ -115,7 +116,9 @@ class World:
     def snapshot(self) -> Any:
         token = self.environ["RECONCILE_SECRET_GATEWAY_ADMIN"]
         answer = httpx.get(
-            f"{self.url('gateway')}/api/v1/snapshot", headers={"authorization": f"Bearer {token}"}
+            f"{self.url('gateway')}/api/v1/snapshot",
+            headers={"authorization": f"Bearer {token}"},
+            verify=NO_TLS,
         )
         return answer.raise_for_status().json()
 
@@ -129,7 +132,12 @@ class HostAdmin:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = httpx.request(
-            method, f"{self.url}/api/v1/admin{path}", json=body, headers={"x-api-key": self.key}, timeout=10
+            method,
+            f"{self.url}/api/v1/admin{path}",
+            json=body,
+            headers={"x-api-key": self.key},
+            timeout=10,
+            verify=NO_TLS,
         )
         return answer.raise_for_status().json().get("data")
 
@@ -150,7 +158,9 @@ class HostAdmin:
         return self.rows(f"/users/{issuer['id']}/api-keys")
 
     def faults(self, *faults: Mapping[str, Any]) -> None:
-        httpx.put(f"{self.url}/__control/faults", json={"faults": list(faults)}).raise_for_status()
+        httpx.put(
+            f"{self.url}/__control/faults", json={"faults": list(faults)}, verify=NO_TLS
+        ).raise_for_status()
 
 
 def eventually(what: str, ask: Callable[[], Any]) -> Any:
