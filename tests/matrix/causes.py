@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import httpx
 
+from reconciler.embedded.loopback import AppTransport
 from reconciler.proof.attribution import GRACE
 from reconciler.proof.model import Link, PathKey, Reason
 from tests.matrix.manifests import ACCOUNTS, DEADLINE_S, MODELS, ROUTES, host_of
@@ -109,86 +110,53 @@ ELSEWHERE = "elsewhere"
 """A route that is nobody's: two causes at one answer must not undo each other."""
 
 
+def _at_route(
+    route: str, name: str, path: str, link: Link, reason: Reason, spoil: Callable[[Any], Mapping[str, Any]]
+) -> Cause:
+    """Return a cause that lays other values over each answer, or row of one, that names a route."""
+
+    def spoilt(each: Any) -> Any:
+        return {**each, **spoil(each)} if each["route_id"] == route else each
+
+    def change(body: Any, request: httpx.Request) -> Any:
+        if request.url.params.get("namespace"):
+            return body
+        return (
+            {**body, "items": [spoilt(each) for each in body["items"]]} if "items" in body else spoilt(body)
+        )
+
+    paths = dict.fromkeys(route_paths(route), expected("broken", link, reason))
+    return Cause(f"{name}({route})", _altered(_asks(path), change), paths)
+
+
+RESOLVE, DECISIONS, STATES = "/api/v1/resolve", "/api/v1/decisions", "/api/v1/runtime/routes"
+
+
 def wrong_route(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        return {**body, "route_id": ELSEWHERE} if body["route_id"] == route else body
-
-    what = expected("broken", Link.RESOLVED, Reason.RESOLVED_ELSEWHERE)
-    return Cause(
-        f"wrong-route({route})",
-        _altered(_asks("/api/v1/resolve"), change),
-        dict.fromkeys(route_paths(route), what),
-    )
-
-
-def sticky_pin(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        pinned = {**body, "route_id": ELSEWHERE, "cause": "sticky"}
-        return pinned if body["route_id"] == route else body
-
-    what = expected("broken", Link.RESOLVED, Reason.STICKY_ELSEWHERE)
-    return Cause(
-        f"sticky-pin({route})",
-        _altered(_asks("/api/v1/resolve"), change),
-        dict.fromkeys(route_paths(route), what),
-    )
+    where = RESOLVE, Link.RESOLVED, Reason.RESOLVED_ELSEWHERE
+    return _at_route(route, "wrong-route", *where, lambda _: {"route_id": ELSEWHERE})
 
 
 def wrong_revision(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        return {**body, "revision": body["revision"] + 1} if body["route_id"] == route else body
-
-    what = expected("broken", Link.RESOLVED, Reason.WRONG_REVISION)
-    return Cause(
-        f"wrong-revision({route})",
-        _altered(_asks("/api/v1/resolve"), change),
-        dict.fromkeys(route_paths(route), what),
-    )
+    where = RESOLVE, Link.RESOLVED, Reason.WRONG_REVISION
+    return _at_route(route, "wrong-revision", *where, lambda each: {"revision": each["revision"] + 1})
 
 
 def served_by_other_revision(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        return {
-            **body,
-            "items": [
-                {**row, "revision": row["revision"] + 1} if row["route_id"] == route else row
-                for row in body["items"]
-            ],
-        }
-
-    what = expected("broken", Link.SERVED, Reason.WRONG_REVISION)
-    return Cause(
-        f"served-by-other-revision({route})",
-        _altered(_asks("/api/v1/decisions"), change),
-        dict.fromkeys(route_paths(route), what),
+    where = DECISIONS, Link.SERVED, Reason.WRONG_REVISION
+    return _at_route(
+        route, "served-by-other-revision", *where, lambda each: {"revision": each["revision"] + 1}
     )
 
 
 def served_for_another_model(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        rows = [
-            {**row, "shadow_model": "gpt-other"} if row["route_id"] == route else row for row in body["items"]
-        ]
-        return {**body, "items": rows}
-
-    what = expected("broken", Link.SERVED, Reason.TARGET_DIFFERS)
-    return Cause(
-        f"served-for-another-model({route})",
-        _altered(_asks("/api/v1/decisions"), change),
-        dict.fromkeys(route_paths(route), what),
-    )
+    where = DECISIONS, Link.SERVED, Reason.TARGET_DIFFERS
+    return _at_route(route, "served-for-another-model", *where, lambda _: {"shadow_model": "gpt-other"})
 
 
-def failed_over(route: str) -> Cause:
-    def change(body: Any, _: httpx.Request) -> Any:
-        rows = [{**row, "route_id": ELSEWHERE} if row["route_id"] == route else row for row in body["items"]]
-        return {**body, "items": rows}
-
-    what = expected("broken", Link.SERVED, Reason.FAILED_OVER)
-    return Cause(
-        f"failed-over({route})",
-        _altered(_asks("/api/v1/decisions"), change),
-        dict.fromkeys(route_paths(route), what),
+def cooling(route: str) -> Cause:
+    return _at_route(
+        route, "cooling", STATES, Link.RUNTIME, Reason.ROUTE_COOLING, lambda _: {"state": "open"}
     )
 
 
@@ -196,21 +164,6 @@ def no_decision_row() -> Cause:
     what = expected("inconclusive", Link.SERVED, Reason.NO_DECISION_ROW)
     inject = _altered(_asks("/api/v1/decisions"), lambda body, _: {**body, "items": []})
     return Cause("no-decision-row", inject, dict.fromkeys(route_paths(*ROUTES), what))
-
-
-def cooling(route: str) -> Cause:
-    def change(body: Any, request: httpx.Request) -> Any:
-        if request.url.params.get("namespace"):
-            return body
-        items = [{**each, "state": "open"} if each["route_id"] == route else each for each in body["items"]]
-        return {**body, "items": items}
-
-    what = expected("broken", Link.RUNTIME, Reason.ROUTE_COOLING)
-    return Cause(
-        f"cooling({route})",
-        _altered(_asks("/api/v1/runtime/routes"), change),
-        dict.fromkeys(route_paths(route), what),
-    )
 
 
 def key_unknown(route: str) -> Cause:
@@ -249,6 +202,66 @@ def data_plane_down() -> Cause:
 
     what = expected("inconclusive", Link.SERVED, Reason.GATEWAY_UNREACHABLE)
     return Cause("data-plane-down", inject, dict.fromkeys(route_paths(*ROUTES), what))
+
+
+# What the gateway itself does, by its own rules.
+
+LAST = "spare"
+"""The route behind all others, to which the gateway goes when it may and must."""
+BEFORE_LAST = tuple(route for route in ROUTES if route != LAST)
+
+
+def _asked_of(route: str, body: Mapping[str, Any]) -> bool:
+    """True when a question or token is about a route: all that would be chosen instead are out of the way."""
+    return set(body["unavailable"]) == set(BEFORE_LAST) - {route}
+
+
+def sticky_pin(route: str) -> Cause:
+    """Somebody was in the probe's namespace before it, and its session was bound to another route there."""
+
+    async def inject(world: World) -> None:
+        async def pin(request: httpx.Request) -> None:
+            if not _asks("/api/v1/resolve")(request):
+                return
+            body = json.loads(request.content)
+            if _asked_of(route, body):
+                await _bind_to_last(world, body)
+
+        world.net.before.append(pin)
+
+    what = expected("broken", Link.RESOLVED, Reason.STICKY_ELSEWHERE)
+    return Cause(f"sticky-pin({route})", inject, dict.fromkeys(route_paths(route), what))
+
+
+async def _bind_to_last(world: World, question: Mapping[str, Any]) -> None:
+    wanted = {name: question[name] for name in ("managed_key", "revision", "namespace")}
+    more = {"routes": sorted(ROUTES), "unavailable": sorted(BEFORE_LAST), "requests": 1}
+    token = (await world.gateway("POST", "/probe-tokens", {**wanted, **more}))["token"]
+    body = {"model": question["public_model"], "messages": [{"role": "user", "content": "I was here before"}]}
+    headers = {"x-reconcile-probe": token, "x-session-id": question["session"]}
+    async with httpx.AsyncClient(transport=AppTransport(world.net.apps)) as client:
+        answer = await client.post("http://gateway.test/v1/chat/completions", json=body, headers=headers)
+    assert answer.is_success, answer.text
+
+
+def failed_over(route: str) -> Cause:
+    """The route fails under the probe, whose token does not confine it: the gateway really goes on to the next one."""
+
+    def widen(request: httpx.Request) -> httpx.Request:
+        if not _asks("/api/v1/probe-tokens")(request):
+            return request
+        body = json.loads(request.content)
+        if not _asked_of(route, body):
+            return request
+        wider = {**body, "routes": sorted(ROUTES), "faults": {route: "503"}}
+        headers = [(name, value) for name, value in request.headers.items() if name != "content-length"]
+        return httpx.Request(request.method, request.url, headers=headers, json=wider)
+
+    async def inject(world: World) -> None:
+        world.net.rewrite.append(widen)
+
+    what = expected("broken", Link.SERVED, Reason.FAILED_OVER)
+    return Cause(f"failed-over({route})", inject, dict.fromkeys(route_paths(route), what))
 
 
 # What hosts do.
@@ -390,11 +403,12 @@ def every_cause() -> list[Cause]:
     found = [
         make(route)
         for make in (
-            wrong_route, sticky_pin, wrong_revision, served_by_other_revision, served_for_another_model,
-            failed_over, cooling, key_unknown, foreign_account,
+            wrong_route, wrong_revision, served_by_other_revision, served_for_another_model,
+            cooling, key_unknown, foreign_account,
         )
         for route in ROUTES
     ]  # fmt: skip
+    found += [make(route) for make in (sticky_pin, failed_over) for route in BEFORE_LAST]
     for account in ACCOUNTS:
         found += [
             billed(account, "group_id", Reason.WRONG_GROUP),

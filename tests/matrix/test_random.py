@@ -65,8 +65,17 @@ def drawn(seed: int) -> Run:
     )
 
 
+NEEDS_LAST = ("sticky-pin", "failed-over")
+"""Causes by which the last route really serves, which takes an upstream and a host that do."""
+LAST_IS_DOWN = ("upstream-refused(delta)", "host-down(east)")
+
+
 def _hides(before: list[Cause], cause: Cause) -> bool:
-    """True when only the first of two orders for one account's billing could take effect."""
+    """True when one of two causes would keep the other from taking effect, as two orders for one account do."""
+    for each in before:
+        for one, other in ((each.name, cause.name), (cause.name, each.name)):
+            if one.startswith(NEEDS_LAST) and other in LAST_IS_DOWN:
+                return True
     subject = cause.name.partition("(")[2].partition(",")[0].rstrip(")")
     at_billing = cause.name.startswith(("billed-", "row-"))
     return at_billing and any(

@@ -65,6 +65,8 @@ class Net(httpx.AsyncBaseTransport):
     """Each sees every answer, and may put another one in its place."""
     before: list[Callable[[httpx.Request], Awaitable[None]]] = field(default_factory=list)
     """Each sees every request first, and may raise."""
+    rewrite: list[Callable[[httpx.Request], httpx.Request]] = field(default_factory=list)
+    """Each may put another request in the place of one of the engine's own: the far side then really acts by it."""
 
     def __post_init__(self) -> None:
         self._inner = AppTransport(self.apps)
@@ -72,6 +74,8 @@ class Net(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         for look in self.before:
             await look(request)
+        for change in self.rewrite if request.extensions.get("sent_by") != BY_GATEWAY["sent_by"] else ():
+            request = change(request)
         if request.url.host in self.down:
             raise httpx.ConnectError("connection refused", request=request)
         self.clock.busy += 1
@@ -81,8 +85,8 @@ class Net(httpx.AsyncBaseTransport):
         finally:
             self.clock.busy -= 1
         whole = httpx.Response(answer.status_code, headers=answer.headers.raw, content=body, request=request)
-        for change in self.alter:
-            whole = await change(request, whole)
+        for alter in self.alter:
+            whole = await alter(request, whole)
         return whole
 
     async def aclose(self) -> None:
