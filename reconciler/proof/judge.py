@@ -189,7 +189,10 @@ def _judge_target(intended: Intended, said: Mapping[str, Any], how: str) -> Verd
 def judge_decision(intended: Intended, status: int, row: Mapping[str, Any] | None) -> Verdict:
     """Judge the answer's status and the decision row of a probe."""
     if row is None:
-        return inconclusive(Reason.NO_DECISION_ROW, "the gateway has no decision row for this request")
+        return inconclusive(
+            Reason.NO_DECISION_ROW,
+            f"the probe was answered {status}, and the control plane has no decision row of that request",
+        )
     if row.get("revision") != intended.revision:
         return broken(
             Reason.WRONG_REVISION, f"served by revision {row.get('revision')}, not by {intended.revision}"

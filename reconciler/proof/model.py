@@ -122,7 +122,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.UPSTREAM_REFUSED: "look at the account and its upstream on the host: it refused or failed the probe",
     Reason.FAILED_OVER: "the intended route failed and another one served; look at the intended route's host",
     Reason.SERVED_ELSEWHERE: "the decision log names another route than the one under test",
-    Reason.NO_DECISION_ROW: "the gateway kept no decision row of a probe; look at its log",
+    Reason.NO_DECISION_ROW: "look whether the data endpoint is of this very control plane (403: it does not know its "
+    "probe tokens), then at the gateway's log",
     Reason.GATEWAY_UNREACHABLE: "make the gateway's data plane reachable from here",
     Reason.OVER_BUDGET: "raise the Acceptance's budget, or wait for the next UTC day",
     Reason.NO_CORRELATION: "the host's correlation header did not reach us; check what stands between gateway and host",

@@ -8,15 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from reconciler.engine.apply import Report
 from reconciler.errors import RemoteError
+from reconciler.gateway.app import open_gateway
+from reconciler.gateway.settings import Settings
 from reconciler.proof.model import ADVICE, Link, PathKey, PathProof, Reason, Status
 from tests.matrix.causes import route_paths
 from tests.matrix.judged import condition, ready, verified
 from tests.matrix.manifests import ROUTES, manifests
 from tests.matrix.virtual import VirtualClock, run
-from tests.matrix.world import SECRETS, World, copied, opened
+from tests.matrix.world import SECRETS, Gatewards, World, copied, opened
 
 Proofs = dict[PathKey, PathProof]
 
@@ -247,5 +250,37 @@ def test_a_new_account_that_its_upstream_turns_away_is_held_back_with_what_to_do
         assert why.startswith("not proved: AccountMarked: account alpha did not serve (status 502)")
         assert why.endswith(f"; {ADVICE[Reason.ACCOUNT_MARKED]}")
         assert ready(report, "ProviderAccount", "alpha") == ("False", "HeldBack")
+
+    run(main)
+
+
+def test_a_data_plane_that_lost_the_secret_of_probe_tokens_is_told_with_what_it_answered(
+    applied: Path, tmp_path: Path
+) -> None:
+    """Behind the data endpoint stands a gateway of another installation: to it a probe token is nothing."""
+
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            settings = Settings(tmp_path / "other", world.folder / "tokens", replica="another-1")
+            async with open_gateway(
+                settings, now=clock.now, clock=clock.timestamp, upstream=Gatewards(world.net)
+            ) as other:
+                ours = world.net.apps["gateway.test"]
+
+                async def split(scope: Scope, receive: Receive, send: Send) -> None:
+                    inside = scope["type"] == "http" and scope["path"].startswith("/v1/")
+                    await (other if inside else ours)(scope, receive, send)
+
+                world.net.apps["gateway.test"] = split
+                report, proofs = await verified(world)
+                world.net.apps["gateway.test"] = ours
+
+        reason = (Link.SERVED, Status.INCONCLUSIVE, Reason.NO_DECISION_ROW)
+        assert [why(proofs, route) for route in ROUTES] == [{reason}] * len(ROUTES)
+        message = condition(report, "Route", "near", "Ready").message
+        assert "the probe was answered 403, and the control plane has no decision row" in message
+        assert message.endswith(f"; {ADVICE[Reason.NO_DECISION_ROW]}")
+        assert ready(report, "ProviderAccount", "alpha") == ("True", "Ready")
+        assert report.exit_code == 3
 
     run(main)
