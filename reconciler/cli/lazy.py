@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are named as `module:attribute`."""
+class Lazy(NamedTuple):
+    """A command that is not imported yet."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **options: Any) -> None:
-        """`lazy` is command name -> where the command is."""
+    where: str
+    """`module:attribute`."""
+    says: str
+    """What the group's help tells of it: the first sentence of its own."""
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are not imported yet."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy] | None = None, **options: Any) -> None:
+        """`lazy` has the commands by name."""
         super().__init__(*args, **options)
         self._lazy = dict(lazy or {})
 
@@ -26,9 +35,14 @@ class LazyGroup(click.Group):
         """Return a command, importing it now; None for a name that is none."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
-        module, _, attribute = self._lazy[cmd_name].partition(":")
+        module, _, attribute = self._lazy[cmd_name].where.partition(":")
         found: click.Command = getattr(import_module(module), attribute)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names and what they do, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.says) for name, lazy in sorted(self._lazy.items())])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -13,7 +13,7 @@ from types import FrameType
 import click
 
 from reconciler import __version__
-from reconciler.cli.lazy import LazyGroup
+from reconciler.cli.lazy import Lazy, LazyGroup
 from reconciler.cli.outlive import outlive_readers
 from reconciler.cli.text import escape
 from reconciler.errors import ReconcileError
@@ -36,24 +36,58 @@ Exit codes of all commands:
 
 
 COMMANDS = {
-    "apply": "reconciler.cli.apply:apply",
-    "controller": "reconciler.cli.controller:controller",
-    "demo": "reconciler.cli.stack:demo",
-    "describe": "reconciler.cli.status:describe",
-    "evidence": "reconciler.cli.evidence:evidence",
-    "get": "reconciler.cli.status:get",
-    "host": "reconciler.cli.host:host",
-    "import": "reconciler.cli.import_:import_",
-    "observe": "reconciler.cli.observe:observe",
-    "plan": "reconciler.cli.plan:plan",
-    "rehearse": "reconciler.cli.rehearse:rehearse",
-    "report": "reconciler.cli.report:report",
-    "schema": "reconciler.cli.validate:schema",
-    "up": "reconciler.cli.stack:up",
-    "validate": "reconciler.cli.validate:validate",
-    "verify": "reconciler.cli.verify:verify",
+    "apply": Lazy(
+        "reconciler.cli.apply:apply",
+        "Make the control plane and the hosts match the manifests, and prove every path.",
+    ),
+    "controller": Lazy(
+        "reconciler.cli.controller:controller",
+        "Apply the manifests again and again: correct drift, renew proofs, report status.",
+    ),
+    "demo": Lazy(
+        "reconciler.cli.stack:demo",
+        "Bring up an empty embedded stack, apply the example manifests to it, and show every proof.",
+    ),
+    "describe": Lazy(
+        "reconciler.cli.status:describe",
+        "Show everything known of one manifest: conditions, each link of its proofs, events.",
+    ),
+    "evidence": Lazy(
+        "reconciler.cli.evidence:evidence",
+        "List, show, export and check the signed evidence of proofs and drills.",
+    ),
+    "get": Lazy("reconciler.cli.status:get", "Show the status of all manifests, or of one KIND."),
+    "host": Lazy("reconciler.cli.host:host", "Do on a host what only its operator may do."),
+    "import": Lazy(
+        "reconciler.cli.import_:import_",
+        "Write manifests for what stands on a host and has none yet, and change nothing there.",
+    ),
+    "observe": Lazy(
+        "reconciler.cli.observe:observe",
+        "Write down everything that a plan needs: what stands on the planes, the inventory, and fingerprints.",
+    ),
+    "plan": Lazy("reconciler.cli.plan:plan", "Show what apply would do, and change nothing."),
+    "rehearse": Lazy(
+        "reconciler.cli.rehearse:rehearse",
+        "Apply the manifests to embedded planes, prove every path, run every drill, and throw it all away.",
+    ),
+    "report": Lazy(
+        "reconciler.cli.report:report",
+        "Report every chain of proof as last known, with what is wrong and what to do.",
+    ),
+    "schema": Lazy("reconciler.cli.validate:schema", "Print the JSON Schema of KIND, or of any manifest."),
+    "up": Lazy(
+        "reconciler.cli.stack:up",
+        "Run every embedded:// part that the manifests name: control plane, hosts and upstreams.",
+    ),
+    "validate": Lazy(
+        "reconciler.cli.validate:validate", "Check manifests offline: structure, references and policy."
+    ),
+    "verify": Lazy(
+        "reconciler.cli.verify:verify", "Prove every path and account again, and show what is not Ready."
+    ),
 }
-"""Name -> where the command is; it is imported when it is used."""
+"""Name -> where the command is, and the first sentence of its help; it is imported when it is used."""
 
 
 @click.group(

@@ -9,8 +9,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 
+from reconciler.cli.root import COMMANDS, cli
 from tests.journey.world import RECONCILE, ROOT, eventually
 from tests.support.command import run_here
 
@@ -23,15 +25,24 @@ def run(*arguments: str, code: int) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_light_command_imports_nothing_that_only_heavy_ones_need() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["validate", "--help"]], ids=" ".join)
+def test_a_light_command_imports_nothing_that_only_heavy_ones_need(arguments: list[str]) -> None:
     script = (
         "import sys\nfrom reconciler.cli import cli\n"
-        "try: cli.main(['validate', '--help'], standalone_mode=False)\nexcept SystemExit: pass\n"
+        f"try: cli.main({arguments!r}, standalone_mode=False)\nexcept SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_all_commands_tells_of_each_what_its_own_help_begins_with(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+
+    assert command is not None
+    assert command.get_short_help_str(limit=200) == COMMANDS[name].says
 
 
 def test_the_version_is_told() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Insert, text
 
 from reconciler.state import Store, tables
 from reconciler.state.database import Database, read_url, sqlite_file
-from reconciler.state.schema import _config
+from reconciler.state.migrations.run import config_of
 from tests.state.conftest import FakeTime
 
 
@@ -21,9 +21,7 @@ def at_revision(url: str, revision: str, *statements: str | Insert) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     database = Database(parsed)
     with database.write() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        command.upgrade(config_of(connection), revision)
         for statement in statements:
             connection.execute(text(statement) if isinstance(statement, str) else statement)
     database.close()

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from reconciler.errors import InvalidInput
-from reconciler.state import Store, tables
+from reconciler.state import Store, migrations, tables
 from reconciler.state.database import Database, read_url, sqlite_file
-from reconciler.state.schema import current, migrate, newest
+from reconciler.state.schema import HEAD, current, migrate
 from tests.state.conftest import FakeTime
 
 
@@ -47,8 +48,12 @@ def test_an_empty_database_is_brought_to_the_newest_schema(database: Database) -
     migrate(database)
 
     with database.read() as connection:
-        assert current(connection) == newest()
+        assert current(connection) == HEAD
     assert table_names(database) == sorted(["alembic_version", *tables.metadata.tables])
+
+
+def test_head_is_the_newest_step() -> None:
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == HEAD
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database: Database) -> None:

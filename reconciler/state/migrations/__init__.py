@@ -1,1 +1,1 @@
-"""Schema migrations, run by `reconciler.state.schema`."""
+"""Schema migrations, run by `reconciler.state.migrations.run`."""
