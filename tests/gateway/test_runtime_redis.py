@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -282,3 +282,82 @@ async def test_connection_lost_while_it_comes_up_is_made_again(redis_url: str) -
             return times > 1 and not backend.degraded
 
         await until(shared_again)
+
+
+@contextmanager
+def refusing_writes(server: RedisServer) -> Iterator[None]:
+    """Let Redis answer every write with an error, as a full one does, or a replica that nobody promoted yet."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+async def _until_shared_again(backend: RedisBackend) -> None:
+    async def shared() -> bool:
+        return not backend.degraded
+
+    await until(shared)
+
+
+async def test_a_redis_that_refuses_writes_at_the_start_is_waited_for(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        with refusing_writes(redis_server):
+            (one,) = await stack.enter_async_context(replicas(redis_server.url, Clock(), 1))
+            assert one.degraded
+            assert await one.bind(None, SESSION, "best", 60, instead_of=None) == "best"
+        assert "refuses us" in caplog.text
+        await _until_shared_again(one)
+
+
+async def test_a_redis_that_refuses_writes_as_it_comes_back_is_tried_again_and_told_what_runs(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with replicas(redis_server.url, Clock(), 1) as (one,):
+        with refusing_writes(redis_server):
+            assert one._link._wire is not None
+            one._link._wire.abort()
+
+            async def refused() -> bool:
+                return "refuses us" in caplog.text
+
+            await until(refused)
+            assert one.degraded
+            assert await one.admit("team", requests_per_minute=5, concurrent=1) is None
+        await _until_shared_again(one)
+        assert await one.admit("team", requests_per_minute=None, concurrent=1) == 1.0
+
+
+async def test_what_ends_or_begins_while_redis_refuses_writes_is_counted_once_it_takes_them(
+    redis_server: RedisServer,
+) -> None:
+    limits: dict[str, Any] = {"requests_per_minute": None, "concurrent": 1}
+    async with replicas(redis_server.url, Clock(), 2) as (one, two):
+        assert await one.admit("ends", **limits) is None
+        with refusing_writes(redis_server):
+            await one.leave("ends", concurrent=1)
+            assert await one.admit("begins", **limits) is None
+            assert await one.sweep() == []
+        await one._limits.live()
+
+        assert await two.admit("ends", **limits) is None
+        assert await two.admit("begins", **limits) == 1.0
+        await one.leave("begins", concurrent=1)
+        assert await two.admit("begins", **limits) is None
+
+
+async def test_what_ended_while_redis_was_away_does_not_count_in_one_that_kept_its_memory(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, Clock(), 1) as (one,):
+        assert await one.admit("team", requests_per_minute=None, concurrent=1) is None
+        assert one._link._wire is not None
+        one._link._wire.abort()
+        await one.leave("team", concurrent=1)
+        await _until_shared_again(one)
+
+        assert await one.admit("team", requests_per_minute=None, concurrent=1) is None

@@ -316,12 +316,15 @@ class RedisBackend:
     async def admit(
         self, managed_key: str, *, requests_per_minute: int | None, concurrent: int | None
     ) -> float | None:
-        wait_s = await self._shared(
-            self._limits.admit(managed_key, requests_per_minute, concurrent),
-            lambda: self._local.admit(
+        async def local() -> float | None:
+            wait_s = await self._local.admit(
                 managed_key, requests_per_minute=requests_per_minute, concurrent=concurrent
-            ),
-        )
+            )
+            if wait_s is None and concurrent is not None:
+                self._limits.owe(managed_key, 1)
+            return wait_s
+
+        wait_s = await self._shared(self._limits.admit(managed_key, requests_per_minute, concurrent), local)
         if wait_s is None and concurrent is not None:
             self._limits.count(managed_key)
         return wait_s
@@ -370,7 +373,7 @@ class RedisBackend:
             gone = [await self._sweep(namespace) for namespace in (None, *await self.namespaces())]
             for key in [key for key, health in self._mirror.items() if is_long_past(health, self._clock())]:
                 await self._change(None, key, lambda _: FRESH)
-        except RedisGone:
+        except (RedisGone, hiredis.ReplyError):
             return await self._local.sweep()
         return [item for batch in gone for item in batch]
 
@@ -419,6 +422,6 @@ class RedisBackend:
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
-        with contextlib.suppress(RedisGone):
+        with contextlib.suppress(RedisGone, hiredis.ReplyError):
             await self._limits.die()
         await self._link.aclose()

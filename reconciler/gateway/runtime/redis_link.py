@@ -198,6 +198,13 @@ class RedisLink:
         except RedisGone:
             self.up = False
             raise
+        except (
+            hiredis.ReplyError
+        ) as refused:  # it is full, or a replica: it answers, and can keep nothing for us
+            self.up = False
+            wire.abort()
+            log.warning("runtime: Redis at %s refuses us: %s", self.shown, str(refused)[:100])
+            raise RedisGone("refused") from refused
 
     def _lost(self) -> None:
         if self.up and not self._closed:
