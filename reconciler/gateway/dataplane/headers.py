@@ -161,7 +161,7 @@ def retry_after_s(headers: FirstValues, now: float) -> float | None:
 def _until(http_date: str, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(http_date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers that no date can have
         return None
     left = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     return left if left > 0 else None

@@ -311,6 +311,26 @@ async def test_retry_after_is_honoured_at_once_and_never_longer_than_the_cap() -
     assert (await stage.backend.health())[0].open_until == stage.clock.now + 600
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"soon",
+        b"-5",
+        b"1e400",
+        b"Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        b"Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+    ],
+)
+async def test_a_retry_after_that_says_no_time_is_a_failure_like_any_other(nonsense: bytes) -> None:
+    stage = Stage()
+    stage.east(Answer(429, b"{}", headers=((b"retry-after", nonsense),)))
+
+    assert (await stage.chat()).status == 200
+
+    assert stage.tried() == ["best", "spare"]
+    assert (await stage.backend.health())[0].open_until is None
+
+
 async def test_routes_that_share_host_group_and_key_cool_together() -> None:
     routes = [
         route("best", "east", priority=10, gateway_key="shared"),
