@@ -4,6 +4,7 @@ Source: uvicorn 0.54, `uvicorn/protocols/http/httptools_impl.py`, and llhttp 9 a
 - a head is collected however long it is, and waited for however long that takes;
 - HTTP/0.9 is accepted, whose requests have neither headers nor a framed body;
 - a request without a host, or with two, is served;
+- trailers are collected however many they are, and join the headers of the request's head;
 - a request that offers an upgrade (Java's HttpClient offers h2c with every first request) ends with its head, and its
   body is then read as the next request: lost at best, smuggled at worst.
 """
@@ -27,14 +28,19 @@ from reconciler.gateway.dataplane.fast_path import FastPath
 from reconciler.gateway.dataplane.fast_request import FastRequest
 from reconciler.gateway.dataplane.heads import Framed, Head, framed_head, plain_head
 from reconciler.gateway.dataplane.inbound import CLIENT
+from reconciler.gateway.http10 import end_with_connection
 from reconciler.gateway.served_client import ServedClient
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together. The longest legitimate header is a probe token, 12 KB."""
+"""Request line and headers together; also what may come in a row behind a head and is no body, such as trailers. The
+longest legitimate header is a probe token, 12 KB."""
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
 MAX_UNREAD_S = 60.0
-"""A client that takes nothing of what it is sent for so long is cut off. Source: nginx's default `send_timeout`."""
+"""A client that takes nothing of what it is sent for so long is cut off. Source: nginx's default `send_timeout`.
+
+Behind megabytes that it left unread, one that takes less than some kilobytes a second looks the same (2 KB/s did, 10
+did not): systems tell of room in large steps only."""
 
 _ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
 """Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
@@ -73,6 +79,8 @@ class BoundedHttp(HttpToolsProtocol):
         """A request ended in the bytes that are being parsed."""
         self._too_large = False
         self._in_body = False
+        self._framing_bytes, self._body_came = 0, False
+        """Bytes behind a head since the last one of its body, and whether such a one is among those being parsed."""
         self._declined = False
         """An offer to upgrade was taken out of this head."""
         self._unread, self._unread_since = 0, 0.0
@@ -241,11 +249,21 @@ class BoundedHttp(HttpToolsProtocol):
             data = self._without_offer(data)
         self._arriving, self._ended = len(data), False
         super().data_received(data)
+        if self._in_body and not self._ended:
+            self._bound_framing(len(data))
         if self._head_since is None or self._ended:
             return  # what came with an earlier request counts only once its head is complete
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_head()
+
+    def _bound_framing(self, arrived: int) -> None:
+        """End a connection on which something else than a body comes without end."""
+        self._framing_bytes = 0 if self._body_came else self._framing_bytes + arrived
+        self._body_came = False
+        if self._framing_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            log.warning("a request's trailers are too large, its connection is closed")
+            self.transport.close()
 
     def _without_offer(self, data: bytes) -> bytes:
         """Hide an offer to upgrade from the parser: a server may ignore it, and this parser cannot."""
@@ -259,6 +277,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_since = self.loop.time()
         self._idle_since = None
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if (
+            not self._in_body
+        ):  # a trailer may be dropped, and must not pass for a header: RFC 9110, section 6.5.1
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_came = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._head_since = self._idle_since = None
@@ -276,6 +304,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._declined = False
             self.headers[:] = [header for header in self.headers if header[0] != _HIDDEN]
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            end_with_connection(self.cycle)
         begun, self._begun = self._begun, None
         client = ServedClient(self, self.cycle, begun)
         self.cycle.on_response = client.answered

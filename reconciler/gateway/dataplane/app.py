@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -78,9 +77,9 @@ class DataPlane:
         try:
             if path != MODELS and not path.startswith(MODELS + "/"):
                 known = endpoint is not None
-                raise _not_allowed() if known else Problem(404, "not_found", "There is no such path")
+                raise _not_allowed("POST") if known else Problem(404, "not_found", "There is no such path")
             if method not in ("GET", "HEAD"):
-                raise _not_allowed()
+                raise _not_allowed("GET, HEAD")
             body = await self._models(headers, path, anthropic=protocol == "anthropic")
         except Problem as problem:
             shaped = errors.shape(protocol, problem, request_id)
@@ -97,9 +96,8 @@ class DataPlane:
         caller = await identify(headers, self.revisions, self.tokens)
         if path in (MODELS, MODELS + "/"):
             return msgspec.json.encode(models.listing(caller, anthropic=anthropic))
-        return msgspec.json.encode(
-            models.one(caller, unquote(path.removeprefix(MODELS + "/")), anthropic=anthropic)
-        )
+        model = path.removeprefix(MODELS + "/")  # decoded by the server, slashes included
+        return msgspec.json.encode(models.one(caller, model, anthropic=anthropic))
 
 
 def create_data_plane(
@@ -126,8 +124,8 @@ def create_data_plane(
     )
 
 
-def _not_allowed() -> Problem:
-    return Problem(405, "method_not_allowed", "This path does not take that method")
+def _not_allowed(allowed: str) -> Problem:
+    return Problem(405, "method_not_allowed", "This path does not take that method", allowed=allowed)
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -20,14 +20,26 @@ _ANTHROPIC_TYPES = {
 
 
 class Problem(Exception):
-    """A request that ends in an error of ours. `code` is a fixed word; `message` is for people, free of secrets."""
+    """A request that ends in an error of ours. `code` is a fixed word; `message` is for people, free of secrets.
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after_s: int | None = None) -> None:
+    `allowed`: the methods that a path takes, which belong to every 405. Source: RFC 9110, section 15.5.6.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        allowed: str | None = None,
+    ) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
         self.code = code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.allowed = allowed
 
 
 def gateway_fault() -> Problem:
@@ -57,6 +69,8 @@ def shape(protocol: Protocol, problem: Problem, request_id: str) -> Shaped:
         headers.append((b"request-id", request_id.encode()))
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if problem.allowed is not None:
+        headers.append((b"allow", problem.allowed.encode()))
     if problem.retry_after_s is not None:
         headers.append((b"retry-after", str(problem.retry_after_s).encode()))
     return Shaped(headers, body)
