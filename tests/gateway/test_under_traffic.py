@@ -50,6 +50,15 @@ def _all_rows(process: GatewayProcess, log: str) -> list[dict[str, Any]]:
         cursor = {"cursor": page["next_cursor"]}
 
 
+def _have_all_rows_stored(process: GatewayProcess) -> None:
+    """Rows of users wait for a tenth of a second; a probe's is stored, with all before it, when its answer ends."""
+    asked = {"managed_key": "team-a", "routes": ["chat-east"], "namespace": "last"}
+    headers = {"X-Reconcile-Probe": process.ok("POST", "/probe-tokens", asked)["token"]}
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        body = {"model": "small", "messages": []}
+        client.post(f"{process.url}/v1/chat/completions", json=body, headers=headers)
+
+
 FAULTS = ("429", "500", "refused", "timeout", "401")
 
 
@@ -105,6 +114,7 @@ def test_drills_on_the_same_routes_change_nothing_that_users_see(tmp_path: Path,
             assert {(state["state"], state["failures"], state["cooldowns"]) for state in states} == {
                 ("closed", 0, 0)
             }
+        _have_all_rows_stored(process)
         rows = _all_rows(process, "decisions")
         of_users = [row for row in rows if row["probe"] is None]
         assert len(of_users) == sum(users.served)
