@@ -345,6 +345,16 @@ async def test_the_wait_is_when_the_next_request_will_be_admitted(
     assert await backend.admit("team", requests_per_minute=2, concurrent=None) is None
 
 
+async def test_a_clock_that_is_set_back_does_not_lock_a_key_out(
+    backend: RuntimeBackend, clock: Clock
+) -> None:
+    assert await backend.admit("team", requests_per_minute=1, concurrent=None) is None
+    clock.advance(-3600)
+
+    assert await backend.admit("team", requests_per_minute=1, concurrent=None) is None
+    assert await backend.admit("team", requests_per_minute=1, concurrent=None) == pytest.approx(60)
+
+
 async def test_concurrent_requests_are_counted_and_given_back(backend: RuntimeBackend) -> None:
     async def ask() -> float | None:
         return await backend.admit("team", requests_per_minute=None, concurrent=2)

@@ -56,5 +56,8 @@ class Allowances:
 
 
 def _forget(times: deque[float], now: float) -> None:
+    """Forget what is over, and what a clock that was set back since had put into a far future."""
+    while times and times[-1] > now + MINUTE_S:
+        times.pop()
     while times and times[0] <= now - MINUTE_S:
         times.popleft()

@@ -116,6 +116,8 @@ end
 if ARGV[2] ~= '' then
   local limit = tonumber(ARGV[2])
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 60))
+  -- What a clock that was set back since had put into a far future.
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', tonumber(ARGV[1]) + 60), '+inf')
   local used = redis.call('ZCARD', KEYS[1])
   if used >= limit then
     local oldest = redis.call('ZRANGE', KEYS[1], used - limit, used - limit, 'WITHSCORES')
