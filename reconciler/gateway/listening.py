@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
+import fcntl
 import socket
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +39,20 @@ def url_of(listener: socket.socket) -> str:
     """Return the URL under which a listening socket is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def held_by_system(connection: socket.socket | None) -> int:
+    """Return the bytes written to a connection that its other end has not acknowledged; 0 when nobody can tell.
+
+    A system may hold megabytes, and tells of room only once a third is free again: minutes, for a slow reader.
+    Source: tcp(7), SIOCOUTQ, which is TIOCOUTQ.
+    """
+    held = array.array("i", [0])
+    if connection is None:
+        return 0
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, held)
+    return held[0]
 
 
 def write_ready_file(path: Path, url: str) -> None:

@@ -29,6 +29,7 @@ from reconciler.gateway.dataplane.fast_request import FastRequest
 from reconciler.gateway.dataplane.heads import Framed, Head, framed_head, plain_head
 from reconciler.gateway.dataplane.inbound import CLIENT
 from reconciler.gateway.http10 import end_with_connection
+from reconciler.gateway.listening import held_by_system
 from reconciler.gateway.served_client import ServedClient
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -37,10 +38,7 @@ longest legitimate header is a probe token, 12 KB."""
 MAX_HEAD_S = 30.0
 """From the first byte of a head, or from connecting, to its end."""
 MAX_UNREAD_S = 60.0
-"""A client that takes nothing of what it is sent for so long is cut off. Source: nginx's default `send_timeout`.
-
-Behind megabytes that it left unread, one that takes less than some kilobytes a second looks the same (2 KB/s did, 10
-did not): systems tell of room in large steps only."""
+"""A client that takes nothing of what it is sent for so long is cut off. Source: nginx's default `send_timeout`."""
 
 _ONCE = (b"host", b"authorization", b"x-api-key", b"x-reconcile-probe", b"x-reconcile-fence", b"content-type")
 """Headers of which one of two could count here and the other one for a proxy in front; lengths are the parser's."""
@@ -84,7 +82,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._declined = False
         """An offer to upgrade was taken out of this head."""
         self._unread, self._unread_since = 0, 0.0
-        """Bytes that the client's end had no room for at the last look, and the first look that found so many."""
+        """Bytes that the client's end had not taken at the last look, and the first look that found so many."""
         self._gone = False
         self._tell_gone: Callable[[], None] | None = None
         self._fast_path: FastPath | None = getattr(config.loaded_app, "fast_path", None)
@@ -390,6 +388,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _leaves_unread(self, now: float) -> bool:
         """Return True when nothing of what waits for the client was taken for too long: it holds memory for nothing."""
         unread = self.transport.get_write_buffer_size()
+        if unread:
+            unread += held_by_system(self.transport.get_extra_info("socket"))
         if not unread or unread != self._unread:
             self._unread, self._unread_since = unread, now
         return now - self._unread_since > MAX_UNREAD_S

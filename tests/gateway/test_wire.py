@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import select
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -16,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from reconciler.gateway.dataplane.inbound import CLIENT, Client
+from reconciler.gateway.listening import held_by_system
 from reconciler.gateway.wire import MAX_HEAD_S, MAX_UNREAD_S, BoundedHttp, close_overdue
 from tests.gateway.process import GatewayProcess, gateway_interpreter
 from tests.gateway.raw_client import connect, send, statuses_in
@@ -175,6 +179,10 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.written: list[bytes] = []
         self.unread = 0
+        self.socket: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.socket if name == "socket" else default
 
     def is_closing(self) -> bool:
         return self.closed
@@ -338,6 +346,42 @@ async def test_only_a_client_that_takes_nothing_for_its_whole_time_is_cut_off(
         served.transport.unread = size
         close_overdue([served.connection], now + later)
     assert served.transport.aborted is cut_off
+    served.connection.connection_lost(None)
+
+
+def _full_connection() -> tuple[socket.socket, socket.socket]:
+    """Return a connection whose writer has no room left, and its reader, which has read nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        writer = socket.create_connection(listener.getsockname())
+        reader, _ = listener.accept()
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
+    writer.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while writer.send(b"x" * 65536):
+            pass
+    return writer, reader
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_client_that_reads_what_the_system_holds_for_it_is_not_cut_off(*, reads: bool) -> None:
+    async def answer(client: Client) -> None:
+        assert client.answer(200, [(b"content-length", b"0")], b"")
+
+    served = Served(answer)
+    await served.ask()
+    writer, reader = _full_connection()
+    with writer, reader:
+        served.transport.unread, served.transport.socket = 5, writer
+        now = asyncio.get_running_loop().time()
+        close_overdue([served.connection], now)
+        if reads:
+            before = held_by_system(writer)
+            while held_by_system(writer) == before:
+                reader.recv(16 * 1024)
+        assert select.select([], [writer], [], 0)[1] == [], "the transport is not told of room yet"
+        close_overdue([served.connection], now + MAX_UNREAD_S + 1)
+    assert served.transport.aborted is not reads
     served.connection.connection_lost(None)
 
 
