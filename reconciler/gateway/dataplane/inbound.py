@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from reconciler.gateway.dataplane.errors import Problem
+from reconciler.gateway.dataplane.half_characters import without_halves
 from reconciler.routing.sessions import SESSION_FIELDS
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ CLIENT = "reconciler.client"
 _ABSENT = msgspec.Raw()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder()
+_Malformed = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEY = b'"model"'
 _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _ESCAPED_LETTER = b"\\u006"
@@ -91,10 +93,8 @@ class Inbound:
         """Read a body. Raises Problem 400 for anything but a JSON object with a `model` string."""
         try:
             fields = _fields.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(
-                400, "invalid_json", f"The request body is not a JSON object: {_cut(error)}"
-            ) from error
+        except _Malformed:
+            fields = _fields_beside_halves(body)
         # Some JSON libraries match keys without regard to case: such a body means two models.
         if not _OTHER_SPELLINGS.isdisjoint(fields):
             raise Problem(400, "invalid_request", "The request names its model in two fields")
@@ -133,7 +133,7 @@ class Inbound:
             return None
         try:
             return _value.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _Malformed:
             return None
 
     def with_model(self, model: str) -> bytes:
@@ -175,6 +175,13 @@ def splice_model(text: bytes, old: bytes, new: bytes) -> bytes | None:
             return None
         at = colon.end()
     return b"".join((before, _KEY, after[:at], new, after[at + len(old) :]))
+
+
+def _fields_beside_halves(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _fields.decode(without_halves(body))
+    except _Malformed as error:
+        raise Problem(400, "invalid_json", f"The request body is not a JSON object: {_cut(error)}") from error
 
 
 def _model_name(raw: msgspec.Raw) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from reconciler.gateway.dataplane.half_characters import without_halves
 from reconciler.gateway.dataplane.inbound import splice_model
 
 _INNER = {"openai": None, "responses": "response", "anthropic": "message"}
@@ -52,40 +53,46 @@ class Outbound:
     def document(self, body: bytes) -> bytes:
         """Return a JSON answer as the client should see it. What is no JSON object comes back unchanged."""
         try:
-            answer = _answer.decode(body)
+            return self._rewritten(body, body)
+        except _Malformed:
+            pass
+        try:
+            return self._rewritten(body, without_halves(body))
         except _Malformed:
             return body
+
+    def _rewritten(self, body: bytes, readable: bytes) -> bytes:
+        """Return `body` with its model replaced; `readable` is what is read of it, equal but for half characters."""
+        answer = _answer.decode(readable)
         self._count(answer.usage)
         if _is_text(answer.model):
-            return self._replace(body, answer.model)
+            return self._replace(body, readable, answer.model)
         if self._inner is None:
             return body
         inner = getattr(answer, self._inner)
-        return body if inner is _ABSENT else self._document_inside(body, self._inner, inner)
+        return body if inner is _ABSENT else self._rewritten_inside(body, readable, self._inner, inner)
 
-    def _document_inside(self, body: bytes, name: str, inner: msgspec.Raw) -> bytes:
+    def _rewritten_inside(self, body: bytes, readable: bytes, name: str, inner: msgspec.Raw) -> bytes:
         """Rewrite the model of the answer inside a stream event (`response.created`, `message_start`)."""
-        try:
-            answer = _answer.decode(inner)
-        except _Malformed:
-            return body
+        answer = _answer.decode(inner)
         self._count(answer.usage)
         if not _is_text(answer.model):
             return body
         spliced = splice_model(body, bytes(answer.model), self._public)
         if spliced is not None:
             return spliced
-        rewritten = self._replace(bytes(inner), answer.model)
-        return msgspec.json.encode({**_fields.decode(body), name: msgspec.Raw(rewritten)})
+        within = bytes(inner)
+        rewritten = self._replace(within, within, answer.model)
+        return msgspec.json.encode({**_fields.decode(readable), name: msgspec.Raw(rewritten)})
 
-    def _replace(self, body: bytes, model: msgspec.Raw) -> bytes:
+    def _replace(self, body: bytes, readable: bytes, model: msgspec.Raw) -> bytes:
         old = bytes(model)
         if old == self._public:
             return body
         spliced = splice_model(body, old, self._public)
         if spliced is not None:
             return spliced
-        return msgspec.json.encode({**_fields.decode(body), "model": msgspec.Raw(self._public)})
+        return msgspec.json.encode({**_fields.decode(readable), "model": msgspec.Raw(self._public)})
 
     def _count(self, raw: msgspec.Raw) -> None:
         if raw is _ABSENT:

@@ -57,6 +57,42 @@ def test_a_model_inside_a_string_is_text() -> None:
     assert Inbound(body).with_model("up-1") == body.replace(b'"model": "fast"}', b'"model": "up-1"}')
 
 
+HALVES = [
+    b'"cut \\ud83d"',
+    b'"\\uD83D y"',
+    b'"\\ude00"',
+    b'"\\ud83d\\ud83d\\ude00\\ude00"',
+    b'{"\\udbff":["\\udc00x"]}',
+    b'"\\\\ud83d \\ud83d"',
+]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_character_goes_through_as_it_is(half: bytes) -> None:
+    asked = b'{ "model":"fast", "text":%b, "n":1.0}' % half
+    assert Inbound(asked).with_model("up-1") == asked.replace(b'"fast"', b'"up-1"')
+
+    answered = b'{ "model":"up-1", "text":%b, "usage":{"prompt_tokens":7}}' % half
+    outbound = Outbound("openai", "fast")
+    assert outbound.document(answered) == answered.replace(b'"up-1"', b'"fast"')
+    assert outbound.input_tokens == 7
+
+    event = b'data: {"response":{"model":"up-1","text":%b}}\n\n' % half
+    assert Outbound("responses", "fast").events(event) == event.replace(b'"up-1"', b'"fast"')
+
+
+def test_half_a_character_beside_two_models_hides_neither() -> None:
+    body = b'{"model":"evil","model":"fast","text":"\\ud83d"}'
+    assert json.loads(Inbound(body).with_model("up-1"))["model"] == "up-1"
+    assert json.loads(Outbound("openai", "fast").document(body.replace(b"fast", b"up-1")))["model"] == "fast"
+
+
+def test_what_is_no_json_is_refused_with_and_without_halves() -> None:
+    for body in (b'{"model":"fast","text":"\\ud83d', b'{"model":"fast","text":"\\q"}', b"\\ud83d"):
+        with pytest.raises(Problem):
+            Inbound(body)
+
+
 def test_a_large_body_is_rewritten() -> None:
     body = b'{"model":"fast","image":"' + b"A" * 20_000_000 + b'"}'
 
