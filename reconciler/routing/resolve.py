@@ -165,16 +165,17 @@ def resolve(
 def _refusal(index: Index, key: ManagedKey | None, request: ResolveRequest) -> str | None:
     if key is None:
         return "unknown-key"
-    if (
-        request.now is not None
-        and index.expiry
-        and request.now >= index.expiry.get(key.name, request.now + 1)
-    ):
+    if request.now is not None and has_expired(index, key, request.now):
         return "key-expired"
     models = key.limits.models
     if models is not None and request.public_model not in index.allowed.get(key.name, models):
         return "model-not-allowed"
     return None
+
+
+def has_expired(index: Index, key: ManagedKey, now: float) -> bool:
+    """Return True when a managed key's time is over. `now` is seconds since the epoch."""
+    return bool(index.expiry) and now >= index.expiry.get(key.name, now + 1)
 
 
 def group_for(index: Index, key: ManagedKey, public_model: str) -> str | None:

@@ -15,6 +15,7 @@ from reconciler.gateway.dataplane.caller import identify
 from reconciler.gateway.dataplane.endpoints import ENDPOINTS, MODELS
 from reconciler.gateway.dataplane.errors import Problem, Protocol
 from reconciler.gateway.dataplane.exchange import Exchange
+from reconciler.gateway.dataplane.failover import refusal
 from reconciler.gateway.dataplane.headers import FirstValues, find, first_values
 from reconciler.gateway.dataplane.inbound import Receive, Scope, Send
 from reconciler.gateway.dataplane.metrics import Counts, DataPlaneCollector
@@ -22,6 +23,7 @@ from reconciler.gateway.dataplane.request_ids import new_request_id
 from reconciler.gateway.dataplane.rows import expired
 from reconciler.gateway.dataplane.settings import DataPlaneSettings
 from reconciler.gateway.runtime.plane import Runtime
+from reconciler.routing.resolve import has_expired
 
 
 class DataPlane:
@@ -94,6 +96,8 @@ class DataPlane:
 
     async def _models(self, headers: FirstValues, path: str, *, anthropic: bool) -> bytes:
         caller = await identify(headers, self.revisions, self.tokens)
+        if has_expired(caller.revision.configuration.index, caller.key, self.clock()):
+            raise refusal("key-expired")
         if path in (MODELS, MODELS + "/"):
             return msgspec.json.encode(models.listing(caller, anthropic=anthropic))
         model = path.removeprefix(MODELS + "/")  # decoded by the server, slashes included

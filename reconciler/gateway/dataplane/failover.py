@@ -33,6 +33,12 @@ _REFUSALS = {
 }
 
 
+def refusal(error: str) -> Problem:
+    """Return the answer for a request that may not be made at all; `error` is the decision's."""
+    status, code, message = _REFUSALS[error]
+    return Problem(status, code, message)
+
+
 class Failover:
     """Routes one request. `run` returns when the client has its answer, and raises Problem when nobody gave one."""
 
@@ -136,8 +142,7 @@ class Failover:
         """Return the answer when no route can serve, and write down that none was left."""
         row = self._exchange.row
         if decision.error in _REFUSALS:
-            status, code, message = _REFUSALS[decision.error]
-            return Problem(status, code, message)
+            return refusal(decision.error)
         row.cause = "exhausted"
         if self._left is not None:
             self._trail.failover(self._left[0], None, self._left[1])

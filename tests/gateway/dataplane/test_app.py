@@ -92,6 +92,9 @@ async def test_an_expired_key_is_401() -> None:
 
     assert (reply.status, reply.json()["error"]["code"]) == (401, "api_key_expired")
     assert (stage.row.cause, stage.row.status) == ("denied", 401)
+    for path in ("/v1/models", "/v1/models/fast"):
+        reply = await stage.call("GET", path)
+        assert (reply.status, reply.json()["error"]["code"]) == (401, "api_key_expired")
 
 
 async def test_an_unknown_model_is_404_and_one_not_allowed_403() -> None:
