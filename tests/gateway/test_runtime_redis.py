@@ -332,6 +332,17 @@ async def test_a_redis_that_refuses_writes_as_it_comes_back_is_tried_again_and_t
         assert await one.admit("team", requests_per_minute=None, concurrent=1) == 1.0
 
 
+async def test_a_redis_that_refuses_every_write_does_not_flood_the_log(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with replicas(redis_server.url, Clock(), 1) as (one,):
+        with refusing_writes(redis_server):
+            for number in range(20):
+                session = SESSION._replace(session=str(number))
+                assert await one.bind(None, session, "best", 60, instead_of=None) == "best"
+    assert caplog.text.count("refuses a command") == 1
+
+
 async def test_what_ends_or_begins_while_redis_refuses_writes_is_counted_once_it_takes_them(
     redis_server: RedisServer,
 ) -> None:

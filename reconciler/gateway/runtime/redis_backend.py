@@ -49,6 +49,7 @@ _DRILL_S = 86_400
 """What a drill left behind is gone after a day, whoever forgot it."""
 _SWEPT_AT_ONCE = 500
 _MOST_EXCHANGES = 50
+_TELL_EVERY_S = 10.0
 
 T = TypeVar("T")
 Transition = Callable[[Health], Health | None]
@@ -80,6 +81,7 @@ class RedisBackend:
         self._local = self._new_local()
         self._looking: set[asyncio.Task[MemorySight]] = set()
         self._polling: asyncio.Task[None] | None = None
+        self._tell_again_at = 0.0
 
     @classmethod
     async def open(cls, url: str, **options: Any) -> RedisBackend:
@@ -105,8 +107,15 @@ class RedisBackend:
         except RedisGone:
             return await local()
         except hiredis.ReplyError as refused:
-            log.warning("runtime: Redis refuses a command: %s", str(refused)[:200])
+            self._tell_refusal(refused)
             return await local()
+
+    def _tell_refusal(self, refused: hiredis.ReplyError) -> None:
+        """Log what Redis said: not for every request, while it refuses them all."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_again_at:
+            self._tell_again_at = now + _TELL_EVERY_S
+            log.warning("runtime: Redis refuses a command: %s", str(refused)[:200])
 
     @property
     def alone(self) -> None:
