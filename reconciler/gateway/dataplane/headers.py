@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from reconciler.routing.sessions import SESSION_HEADER, STEERING_HEADERS
 
@@ -131,11 +131,14 @@ def query_towards_host(query: bytes) -> str:
     """Return the query string for the host, with its question mark, less parameters that hold a credential."""
     if not query:
         return ""
-    kept = [
-        part for part in query.split(b"&") if part.partition(b"=")[0].lower() not in _CREDENTIAL_PARAMETERS
-    ]
+    kept = [part for part in query.split(b"&") if not _is_credential(part)]
     text = quote(b"&".join(kept), safe="=&%+-._~!$'()*,;:@/?")
     return "?" + text if text else ""
+
+
+def _is_credential(part: bytes) -> bool:
+    name = part.partition(b"=")[0]
+    return unquote_to_bytes(name).strip().lower() in _CREDENTIAL_PARAMETERS
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

@@ -256,7 +256,8 @@ async def test_hop_by_hop_headers_and_cookies_never_reach_the_client() -> None:
 async def test_the_query_goes_along_without_credentials() -> None:
     stage = Stage()
 
-    await stage.post("/v1/messages?beta=true&key=canary&api_key=canary", b'{"model":"fast"}')
+    credentials = "key=canary&api_key=canary&%6bey=canary&API%5Fkey=canary"
+    await stage.post(f"/v1/messages?beta=true&{credentials}", b'{"model":"fast"}')
 
     assert stage.upstream.requests[0].path == "/v1/messages?beta=true"
 
