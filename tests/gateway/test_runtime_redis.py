@@ -143,6 +143,18 @@ async def test_what_a_dead_replica_ran_no_longer_counts(redis_url: str) -> None:
         assert await two.admit("team", requests_per_minute=None, concurrent=1) is None
 
 
+async def test_what_a_replica_ran_that_was_killed_does_not_count_for_the_one_of_its_name(
+    redis_url: str,
+) -> None:
+    async with replicas(redis_url, Clock(), 1, replica="gateway-0") as (killed,):
+        assert await killed.admit("team", requests_per_minute=None, concurrent=1) is None
+        async with replicas(redis_url, Clock(), 1, replica="gateway-0") as (again,):
+            with redis.Redis.from_url(redis_url) as client:
+                assert client.delete(f"reconciler:alive:{killed._limits._replica}")
+
+                assert await again.admit("team", requests_per_minute=None, concurrent=1) is None
+
+
 async def test_gateways_with_different_prefixes_do_not_meet(redis_url: str) -> None:
     clock = Clock()
     async with replicas(redis_url, clock, 1) as (one,), replicas(redis_url, clock, 1, prefix="b") as (two,):

@@ -77,7 +77,8 @@ class RedisBackend:
         self._link = RedisLink(url, timeout_s=timeout_s, on_up=self._came_up)
         self._mirror: dict[HealthKey, Health] = {}
         self._version: bytes | None = None
-        self._limits = RedisLimits(self._link, prefix, replica or uuid4().hex, clock)
+        # A process that is started again under its name is another one: what the dead one ran must not count for ever.
+        self._limits = RedisLimits(self._link, prefix, f"{replica or 'gateway'}:{uuid4().hex}", clock)
         self._local = self._new_local()
         self._looking: set[asyncio.Task[MemorySight]] = set()
         self._polling: asyncio.Task[None] | None = None
