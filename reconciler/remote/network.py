@@ -58,8 +58,9 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             self._session = _session()
         body = await request.aread()
         wanted = request.extensions.get("timeout", {})
+        patience_s = _until_answered_s(wanted)
         with _mapped():
-            async with asyncio.timeout(_until_answered_s(wanted)):
+            async with asyncio.timeout(patience_s):
                 response = await self._session.request(
                     request.method,
                     URL(str(request.url), encoded=True),
@@ -71,7 +72,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response),
+            stream=_Body(response, patience_s),
             request=request,
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": (response.reason or "").encode()},
         )
@@ -83,15 +84,27 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The bytes of an answer as they came."""
+    """The bytes of an answer as they came.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    All of them may take `patience_s`: a server that sends one now and then would be waited for without end.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, patience_s: float | None) -> None:
         self._response = response
+        self._until = None if patience_s is None else asyncio.get_running_loop().time() + patience_s
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self._next():
+            yield chunk
+
+    async def _next(self) -> bytes:
+        """Return what has come since, and nothing at the end."""
         with _mapped():
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            try:
+                async with asyncio.timeout_at(self._until):
+                    return await self._response.content.readany()
+            except TimeoutError as error:
+                raise httpx.ReadTimeout(str(error) or "the answer did not end in time") from error
 
     async def aclose(self) -> None:
         """Give up the connection; one whose answer was read to the end was given back before, and is kept."""

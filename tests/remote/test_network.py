@@ -175,11 +175,21 @@ async def _halting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, p
     await reader.read()
 
 
+async def _dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
+    await request(reader, peer)
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     "talk,body,expected",
     [
         pytest.param(_silent, b"", httpx.ReadTimeout, id="no answer"),
         pytest.param(_halting, b"", httpx.ReadTimeout, id="half an answer"),
+        pytest.param(_dripping, b"", httpx.ReadTimeout, id="an answer that does not end"),
         pytest.param(_deaf, b"0" * 30_000_000, httpx.WriteTimeout, id="the request is not taken"),
     ],
 )
