@@ -125,7 +125,8 @@ def show(*, evidence_id: str, output: str, state: str) -> None:
     keys = _default_keys(state)
     checked = check(raw, keys)
     if checked.statement is None:
-        raise InvalidInput("\n".join([f"{path} is no evidence", *checked_lines(str(path), checked)]))
+        said = click.unstyle("\n".join(checked_lines(str(path), checked)))
+        raise InvalidInput(f"{path} is no evidence\n{said}")
     if output == "json":
         body = checked.statement.model_dump(mode="json", by_alias=True)
         click.echo(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False))

@@ -142,6 +142,15 @@ def test_an_unknown_id_and_a_lost_file_are_told_apart(left: Left) -> None:
     assert "is not here" in left.refused("export", left.ids[0]).message
 
 
+def test_a_file_that_is_no_evidence_is_told_in_plain_words(left: Left, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text("{}\n", "utf-8")
+
+    said = left.refused("show", str(other)).message
+    assert "is no evidence" in said
+    assert "\x1b" not in said
+
+
 def test_exported_evidence_is_the_same_bytes_wherever_it_goes(left: Left) -> None:
     whole = b"".join(file.read_bytes() for file in left.files)
 
