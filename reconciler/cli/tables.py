@@ -27,6 +27,8 @@ KIND_ORDER = (
 )
 COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 MESSAGE_CHARS = 110
+CHAINS_SHOWN = 3
+"""Most broken chains that are told below a manifest that is held back."""
 
 
 def ordered(statuses: Iterable[Status]) -> list[Status]:
@@ -83,14 +85,31 @@ def ready_of(status: Status) -> Condition:
 
 
 def held_back_lines(report: Report) -> Iterator[str]:
-    """Yield what was left out of service or taken out of it, and what could not be taken away."""
+    """Yield what was left out of service or taken out of it, with the broken chains, and what is not taken away yet."""
+    now = datetime.now(UTC)
+    known = {(status.kind, status.name): status for status in report.outcome.statuses}
     for title, found in (("Held back:", report.held_back), ("Left for the next run:", report.left)):
         if found:
             yield title
             for key, why in sorted(found.items()):
                 yield f"  {key.kind}/{key.name}: {cut(why, 300)}"
+                status = known.get((key.kind, key.name))
+                yield from _chain_lines(why, status.proofs if status else (), now)
     for path in report.withdrawn:
         yield f"Withdrawn: Route/{path.route} no longer serves model {path.model}, for its proof is disproved"
+
+
+def _chain_lines(why: str, proofs: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
+    """Yield the chains that broke at the link of which `why` speaks: what only depends on them has none to tell."""
+    broken = [
+        proof
+        for proof in proofs
+        if any(f"{each['link']}: {each['reason']}" in why for each in proof["links"])
+    ]
+    for proof in broken[:CHAINS_SHOWN]:
+        yield from (f"    {line}" for line in _proof_lines(proof, now))
+    if len(broken) > CHAINS_SHOWN:
+        yield f"    and {len(broken) - CHAINS_SHOWN} more; `reconcile report` shows all"
 
 
 def describe_lines(status: Status, events: Sequence[Event], now: datetime) -> Iterator[str]:

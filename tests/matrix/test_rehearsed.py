@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.tables import held_back_lines
 from reconciler.engine.apply import ApplyOptions, Report
 from reconciler.manifest import ManifestSet
 from reconciler.proof.drills import DRILLS
@@ -54,3 +55,10 @@ def test_a_fallback_without_an_account_is_held_back_by_its_own_name_and_nothing_
     assert set(why) == {("Route", "spare"), ("ModelBinding", "chat-smart"), ("ModelBinding", "chat-fast")}
     assert ready(report, "Route", "spare") == ("False", "HeldBack")
     assert report.exit_code == 3
+
+    told = list(held_back_lines(report))
+    chains = [line.strip() for line in told if "Proof of" in line]
+    assert [chain.split(":")[0] for chain in chains] == [
+        f"Proof of route spare, model {model}" for model in ("fast", "smart")
+    ]
+    assert sum("configured  BROKEN" in line and "NoAccountBound" in line for line in told) == 2
