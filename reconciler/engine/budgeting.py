@@ -6,7 +6,7 @@ such, never as 0, and bounded by requests and tokens alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
@@ -20,6 +20,8 @@ from reconciler.state.model import Ceilings, Charge, OverBudget
 from reconciler.state.store import Store
 
 MICRO = 1_000_000
+PriceOf = Callable[[str, str, int], int | None]
+"""(host, shadow model, tokens) -> millionths of a dollar; None where no price is known."""
 
 
 @dataclass
@@ -32,11 +34,13 @@ class StoreBudget:
     _learnt: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict, repr=False)
     """(host, shadow model) -> tokens and USD of the newest row, so that each price is written once."""
 
-    def reserve(self, path: PathKey, *, host: str, model: str, tokens: int) -> Reservation:
+    def reserve(
+        self, path: PathKey, *, host: str, model: str, tokens: int, others: Collection[tuple[str, str]] = ()
+    ) -> Reservation:
         """Reserve one request with every Acceptance that covers the path, or with none of them."""
         day = self.now().date()
         covering = self.scope.covering(path)
-        price = self.store.price(host, model, tokens=tokens) if covering else None
+        price = dearest(self._price, {(host, model), *others}, tokens) if covering else None
         over = self.store.reserve([ceilings_of(each) for each in covering], day, Charge(1, tokens, price))
         return Reservation(
             host=host,
@@ -46,6 +50,9 @@ class StoreBudget:
             micro_usd=price,
             refused=sentence(over, covering) if over else "",
         )
+
+    def _price(self, host: str, model: str, tokens: int) -> int | None:
+        return self.store.price(host, model, tokens=tokens)
 
     def settle(self, reservation: Reservation, row: UsageRow) -> None:
         """Count what the row says; a row without a price leaves things as they were reserved."""
@@ -66,6 +73,12 @@ class StoreBudget:
         if tokens > 0 and cost > 0 and self._learnt.get(key) != seen:
             self._learnt[key] = seen
             self.store.learn_price(*key, tokens=tokens, usd=cost)
+
+
+def dearest(price_of: PriceOf, ends: Iterable[tuple[str, str]], tokens: int) -> int | None:
+    """Return what so many tokens cost at the dearest of some (host, shadow model); None where no price is known."""
+    known = [price for end in ends if (price := price_of(*end, tokens)) is not None]
+    return max(known, default=None)
 
 
 def ceilings_of(acceptance: Acceptance) -> Ceilings:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from reconciler.engine.budgeting import MICRO
+from reconciler.engine.budgeting import MICRO, PriceOf, dearest
 from reconciler.manifest import Acceptance, ModelBinding, ProviderAccount
 from reconciler.plan.render import Proving
 from reconciler.proof.drills.course import MAX_TOKENS
@@ -20,9 +20,6 @@ from reconciler.proof.model import PathKey
 from reconciler.proof.probe import PROMPT_TOKENS
 from reconciler.proof.scope import Scope
 from reconciler.state.model import Spent
-
-PriceOf = Callable[[str, str, int], int | None]
-"""(host, shadow model, tokens) -> millionths of a dollar; None where no price is known."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class Costs:
 
     def _of_path(self, path: PathKey) -> Bill:
         policy = self.policy_of(path)
-        host, model = self._where(path)
-        return self._bill(path, host, model, policy.probes if path.route else 1, policy.max_tokens)
+        count = policy.probes if path.route else 1
+        return self._bill(path, [self._where(path)], count, policy.max_tokens)
 
     def of_drills(self, drills: Iterable[tuple[str, DrillTarget]]) -> list[Bill]:
         """Return the bills of drills that pass."""
@@ -58,13 +55,15 @@ class Costs:
         for drill, target in drills:
             for each in target.candidates[:1]:
                 path = PathKey(each.route, each.public_model)
-                count = requests_of(drill, target)
-                found.append(self._bill(path, each.host, each.shadow_model, count, MAX_TOKENS))
+                ends = {(each.host, each.shadow_model), *target.ends}
+                found.append(self._bill(path, ends, requests_of(drill, target), MAX_TOKENS))
         return found
 
-    def _bill(self, path: PathKey, host: str, model: str, requests: int, answer_tokens: int) -> Bill:
+    def _bill(
+        self, path: PathKey, ends: Iterable[tuple[str, str]], requests: int, answer_tokens: int
+    ) -> Bill:
         tokens = PROMPT_TOKENS + answer_tokens
-        price = self.price_of(host, model, tokens)
+        price = dearest(self.price_of, ends, tokens)
         return Bill(path, requests, requests * tokens, None if price is None else requests * price)
 
     def _where(self, path: PathKey) -> tuple[str, str]:

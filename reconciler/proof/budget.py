@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -30,8 +31,13 @@ class Budget(Protocol):
     A crash between the two costs some of the day's budget, never more than it allows.
     """
 
-    def reserve(self, path: PathKey, *, host: str, model: str, tokens: int) -> Reservation:
-        """Reserve one request of at most `tokens` tokens; the answer's `refused` is empty when it may be sent."""
+    def reserve(
+        self, path: PathKey, *, host: str, model: str, tokens: int, others: Collection[tuple[str, str]] = ()
+    ) -> Reservation:
+        """Reserve one request of at most `tokens` tokens; the answer's `refused` is empty when it may be sent.
+
+        `others` are (host, shadow model) of routes that may serve it as well: it is reserved at the dearest price.
+        """
 
     def settle(self, reservation: Reservation, row: UsageRow) -> None:
         """Put what the host's own row says that the request cost in the place of what was reserved."""

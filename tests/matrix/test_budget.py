@@ -10,9 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reconciler.engine.budgeting import StoreBudget
+from reconciler.engine.cost import Costs
 from reconciler.engine.planning import make_plan
+from reconciler.engine.policies import Policies
 from reconciler.plan.guard import Allowances
-from reconciler.proof.model import Link, Reason, Status
+from reconciler.proof.drills.model import Candidate, DrillTarget
+from reconciler.proof.model import Link, PathKey, Reason, Status
 from tests.matrix.causes import route_paths
 from tests.matrix.judged import condition, ready, verified
 from tests.matrix.manifests import GROUPS, MODELS, ROUTES, manifests
@@ -193,6 +197,36 @@ def test_the_plan_names_the_money_once_the_hosts_price_is_known(applied: Path, t
         assert cost.usd is not None
         assert cost.usd > 0
         assert any("USD by the hosts' own prices" in line for line in cost.lines())
+
+    run(main)
+
+
+def test_what_several_routes_may_serve_is_reserved_and_planned_at_the_price_of_the_dearest(
+    applied: Path, tmp_path: Path
+) -> None:
+    near = Candidate("near", 10, "east", "gpt-large", "smart", "east-chat by key east-chat")
+    beside = near._replace(route="beside", host="west", door="west-chat by key west-chat")
+    drilled = DrillTarget("chat", "smart", "app", 2, (near, beside), sticky=False, failure_threshold=3)
+
+    async def main(clock: VirtualClock) -> None:
+        async with opened(copied(applied, tmp_path / "world"), clock, manifests(max_usd=1.0)) as world:
+            day, store = of_another_day(clock), world.store
+            store.learn_price("east", "gpt-large", tokens=1, usd=1e-6)
+            store.learn_price("west", "gpt-large", tokens=1, usd=500e-6)
+            async with world.workspace() as workspace:
+                policies = Policies(workspace)
+            budget = StoreBudget(store, policies.scope, clock.now)
+            path = PathKey("near", "smart")
+            budget.reserve(path, host="east", model="gpt-large", tokens=10)
+            assert store.spent("all", day).micro_usd == 10
+            budget.reserve(path, host="east", model="gpt-large", tokens=10, others=drilled.ends)
+            assert store.spent("all", day).micro_usd == 10 + 5000
+
+            costs = Costs(
+                policies.scope, policies.of_path, lambda host, model, n: store.price(host, model, tokens=n)
+            )
+            (bill,) = costs.of_drills([("failover", drilled)])
+            assert bill.micro_usd == bill.tokens * 500
 
     run(main)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.plane.client import ProbeToken
@@ -37,6 +37,7 @@ class Plane:
     minted: list[Mapping[str, Any]] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
     reserved: int = 0
+    others: object = None
 
     async def mint(self, **terms: Any) -> ProbeToken:
         self.minted.append(terms)
@@ -49,8 +50,9 @@ class Plane:
     async def decision(self, request_id: str) -> Mapping[str, Any]:
         return {"status": 200, "route_id": "first", "cause": "weighted"}
 
-    def reserve(self, *_path: object, **_cost: object) -> Reservation:
+    def reserve(self, *_path: object, others: object, **_cost: object) -> Reservation:
         self.reserved += 1
+        self.others = others
         return Reservation("east", "gpt", START.date())
 
 
@@ -68,6 +70,16 @@ async def test_steps_that_ask_for_the_same_share_a_token_and_are_reserved_one_by
 
     assert plane.used == ["t1", "t1", "t1"]
     assert [each["requests"] for each in plane.minted] == [SENDS_PER_TOKEN]
+
+
+async def test_a_request_is_reserved_at_the_price_of_whichever_route_may_serve_it() -> None:
+    plane = Plane()
+    fallback = FIRST._replace(route="second", host="west", shadow_model="dear")
+    course = replace(a_course(plane, Time()), target=replace(TARGET, candidates=(FIRST, fallback)))
+
+    await course.send("the first fails", faults=FAULT)
+
+    assert plane.others == {("east", "gpt"), ("west", "dear")}
 
 
 async def test_another_fault_or_unavailable_route_takes_a_token_of_its_own() -> None:

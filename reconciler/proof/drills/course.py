@@ -125,6 +125,8 @@ class Course:
             host=towards.host,
             model=towards.shadow_model,
             tokens=PROMPT_TOKENS + MAX_TOKENS,
+            # A drill is there to have another route serve, and what serves is billed.
+            others=self.target.ends,
         )
         if reservation.refused:
             raise DrillFailed(DrillReason.OVER_BUDGET, reservation.refused, status=Status.INCONCLUSIVE)

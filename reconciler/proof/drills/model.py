@@ -126,6 +126,15 @@ class DrillTarget:
         """True for the target of a managed key."""
         return not self.public_model
 
+    @property
+    def ends(self) -> frozenset[tuple[str, str]]:
+        """(host, shadow model) of every route that may serve the model; none of a key, whose models have their own."""
+        return (
+            frozenset()
+            if self.of_key
+            else frozenset((each.host, each.shadow_model) for each in self.candidates)
+        )
+
 
 @dataclass(frozen=True)
 class Step:
