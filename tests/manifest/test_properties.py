@@ -186,6 +186,11 @@ def test_a_resource_comes_back_as_it_was_written(document: dict[str, Any], form:
     assert document == item.resource.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
+def messages(result: LoadResult) -> list[str]:
+    """Return what is wrong, without the places of other documents, which do depend on the order."""
+    return sorted(re.sub(r"\(-:\d+:\d+\)", "(elsewhere)", problem.message) for problem in check(result))
+
+
 @given(st.lists(RESOURCES, min_size=1, max_size=4), st.randoms())
 def test_the_order_of_documents_does_not_matter(documents: list[dict[str, Any]], random: Any) -> None:
     assume(len({(doc["kind"], doc["metadata"]["name"]) for doc in documents}) == len(documents))
@@ -198,4 +203,4 @@ def test_the_order_of_documents_does_not_matter(documents: list[dict[str, Any]],
     )
 
     assert one.manifests.digest == other.manifests.digest
-    assert sorted(p.message for p in check(one)) == sorted(p.message for p in check(other))
+    assert messages(one) == messages(other)
