@@ -384,3 +384,20 @@ async def test_what_ended_while_redis_was_away_does_not_count_in_one_that_kept_i
         await _until_shared_again(one)
 
         assert await one.admit("team", requests_per_minute=None, concurrent=1) is None
+
+
+async def test_a_health_that_this_version_cannot_read_counts_as_fresh_and_ends_nothing(
+    redis_url: str,
+) -> None:
+    async with replicas(redis_url, Clock()) as (one, two):
+        with redis.Redis.from_url(redis_url) as client:
+            client.hset("reconciler:real:health", "\x1f".join(HEALTH), b'{"of": "a later version"')
+            client.incr("reconciler:real:health-version")
+
+        async def two_is(state: str) -> bool:
+            return [health.state for health in two.peek()] == [state]
+
+        await until(lambda: two_is("closed"))
+        for _ in range(RULE.threshold):
+            await fail(one)
+        await until(lambda: two_is("open"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
@@ -147,6 +147,7 @@ class Inbound:
             spliced = splice_model(body, self._model, new)
             if spliced is not None:
                 return spliced
+            return splice_outer(body, self._fields, new)
         return msgspec.json.encode({**self._fields, "model": msgspec.Raw(new)})
 
 
@@ -162,9 +163,37 @@ def splice_model(text: bytes, old: bytes, new: bytes) -> bytes | None:
     `old` is that value. Looking for the key once, in C, costs half of finding its place and then another one.
     """
     parts = text.split(_KEY, 2)
-    if len(parts) != 2:
-        return None
-    before, after = parts
+    return _spliced(parts[0], parts[1], old, new) if len(parts) == 2 else None
+
+
+def splice_outer(text: bytes, fields: Mapping[str, msgspec.Raw], new: bytes) -> bytes:
+    """Return a JSON object with its own `model` replaced, where others stand inside it: in a tool's schema, say.
+
+    `fields` is what was read of it. What could be read in two ways, as it has the key twice, is written anew from that.
+    """
+    before = inside = 0
+    for name, raw in fields.items():
+        if name == "model":
+            before = inside
+        inside += bytes(raw).count(_KEY)
+    wanted = {**fields, "model": msgspec.Raw(new)}
+    if text.count(_KEY) == inside + 1:
+        parts = text.split(_KEY, before + 1)
+        spliced = _spliced(_KEY.join(parts[:-1]), parts[-1], bytes(fields["model"]), new)
+        if spliced is not None and _reads_as(spliced, wanted):
+            return spliced
+    return msgspec.json.encode(wanted)
+
+
+def _reads_as(text: bytes, wanted: Mapping[str, msgspec.Raw]) -> bool:
+    try:
+        return dict(_fields.decode(without_halves(text))) == wanted
+    except _Malformed:
+        return False
+
+
+def _spliced(before: bytes, after: bytes, old: bytes, new: bytes) -> bytes | None:
+    """Return the text around a key, with its value replaced; None when another one stands there."""
     if after.startswith(b":") and after.startswith(old, 1):
         at = 1
     elif after.startswith(b": ") and after.startswith(old, 2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from reconciler.gateway.dataplane.half_characters import without_halves
-from reconciler.gateway.dataplane.inbound import splice_model
+from reconciler.gateway.dataplane.inbound import splice_model, splice_outer
 
 _INNER = {"openai": None, "responses": "response", "anthropic": "message"}
 """Where a protocol's stream events carry an answer inside an event."""
@@ -83,6 +83,8 @@ class Outbound:
             return spliced
         within = bytes(inner)
         rewritten = self._replace(within, within, answer.model)
+        if body.count(within) == 1:
+            return body.replace(within, rewritten)
         return msgspec.json.encode({**_fields.decode(readable), name: msgspec.Raw(rewritten)})
 
     def _replace(self, body: bytes, readable: bytes, model: msgspec.Raw) -> bytes:
@@ -92,7 +94,7 @@ class Outbound:
         spliced = splice_model(body, old, self._public)
         if spliced is not None:
             return spliced
-        return msgspec.json.encode({**_fields.decode(readable), "model": msgspec.Raw(self._public)})
+        return splice_outer(body, _fields.decode(readable), self._public)
 
     def _count(self, raw: msgspec.Raw) -> None:
         if raw is _ABSENT:

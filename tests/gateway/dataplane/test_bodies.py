@@ -23,14 +23,43 @@ def test_every_other_byte_of_a_request_is_kept() -> None:
     assert Inbound(STRANGE).with_model("up-1") == STRANGE.replace(b'"fast"', b'"up-1"')
 
 
-def test_a_nested_model_is_not_the_model() -> None:
-    body = b'{"tools":[{"model":"inner"}],"model":"fast","x":{"model":"fast"}}'
+AROUND = st.text("\t\n\r ", max_size=3).map(str.encode)
+INSIDE = st.recursive(
+    st.sampled_from([b"1.50", b"null", b'"model"', b'"a \\"model\\" b"', b'"gpt"']),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: b"[ " + b", ".join(items) + b"]"),
+        inner.map(lambda item: b'{"model" :' + item + b"}"),
+        inner.map(lambda item: b'{"x": 1,"model":"gpt", "y":' + item + b"}"),
+    ),
+    max_leaves=6,
+)
+"""JSON with models in it that are not the outer object's own."""
 
-    assert json.loads(Inbound(body).with_model("up-1")) == {
-        "tools": [{"model": "inner"}],
-        "model": "up-1",
-        "x": {"model": "fast"},
-    }
+
+@given(
+    st.lists(st.tuples(AROUND, INSIDE), max_size=3), st.lists(st.tuples(AROUND, INSIDE), max_size=3), AROUND
+)
+def test_models_inside_are_not_the_model_and_every_other_byte_is_kept(
+    before: list[tuple[bytes, bytes]], after: list[tuple[bytes, bytes]], around: bytes
+) -> None:
+    def fields(letter: bytes, items: list[tuple[bytes, bytes]]) -> list[bytes]:
+        return [
+            b'%b"%b%d"%b:%b' % (space, letter, number, space, item)
+            for number, (space, item) in enumerate(items)
+        ]
+
+    def body(model: bytes) -> bytes:
+        own = b'"model"%b:%b"%b"%b' % (around, around, model, around)
+        return b"{" + b",".join([*fields(b"a", before), own, *fields(b"b", after)]) + b"}"
+
+    assert Inbound(body(b"gpt")).with_model("up-1") == body(b"up-1")
+    assert Outbound("openai", "gpt").document(body(b"up-1")) == body(b"gpt")
+
+
+def test_an_event_with_models_inside_and_beside_its_answer_keeps_every_other_byte() -> None:
+    event = b'{"type":"response.created" , "response": {"tools":[{"model":"x"}], "model": "%b"}, "n":1.0}'
+
+    assert Outbound("responses", "fast").document(event % b"up-1") == event % b"fast"
 
 
 @pytest.mark.parametrize(
