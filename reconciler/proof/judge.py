@@ -198,7 +198,7 @@ def judge_decision(intended: Intended, status: int, row: Mapping[str, Any] | Non
             Reason.WRONG_REVISION, f"served by revision {row.get('revision')}, not by {intended.revision}"
         )
     attempts = row.get("attempts") or []
-    if status >= 400 or status < 200:
+    if not 200 <= status < 300:
         last = attempts[-1] if attempts else {}
         detail = f"upstream status {last.get('upstream_status')}" if last else str(row.get("cause"))
         if last.get("failure_class"):

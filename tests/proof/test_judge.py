@@ -89,6 +89,7 @@ def test_a_resolution_as_intended_holds() -> None:
     [
         (200, {"revision": 8}, Reason.WRONG_REVISION),
         (503, {}, Reason.UPSTREAM_REFUSED),
+        (302, {}, Reason.UPSTREAM_REFUSED),
         (200, {"route_id": "spare"}, Reason.FAILED_OVER),
         (200, {"route_id": "spare", "attempts": [{"route_id": "spare"}]}, Reason.SERVED_ELSEWHERE),
         (200, {"shadow_group_id": "2"}, Reason.TARGET_DIFFERS),
