@@ -74,7 +74,11 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_Body(response, patience_s),
             request=request,
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": (response.reason or "").encode()},
+            extensions={
+                "http_version": b"HTTP/1.1",
+                # Any bytes may stand there; aiohttp keeps those that are no UTF-8 as surrogates.
+                "reason_phrase": (response.reason or "").encode("utf-8", "surrogateescape"),
+            },
         )
 
     async def aclose(self) -> None:
@@ -170,4 +174,15 @@ def _mapped() -> Iterator[None]:
         yield
     except tuple(MAPPED) as error:
         kind = next(ours for theirs, ours in MAPPED.items() if isinstance(error, theirs))
-        raise kind(str(error)) from error
+        raise kind(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's words without what the server sent or the URL: these may hold secrets, and errors are shown."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message.partition("\n")[0].rstrip(":")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return str(error).partition(":")[0]
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "the connection was not made in time"
+    return str(error)

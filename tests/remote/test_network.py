@@ -74,6 +74,38 @@ async def test_an_answer_comes_as_it_was_sent(transport: NetworkTransport) -> No
     assert response.content == b"hello"
 
 
+async def test_an_answer_may_have_any_bytes_for_a_reason(transport: NetworkTransport) -> None:
+    async with serving(answering(b"HTTP/1.1 200 \xe9\r\ncontent-length: 2\r\n\r\nhi")) as peer:
+        response = await send(transport, peer)
+
+    assert (response.status_code, response.content) == (200, b"hi")
+
+
+SECRET = b"s3cret"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nset cookie: " + SECRET + b"\r\n\r\n", id="in a header"),
+        pytest.param(b"HTTP/1.1 " + SECRET + b"\r\n\r\n", id="in the status"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx" + SECRET + b"\r\n", id="in a chunk"
+        ),
+    ],
+)
+async def test_an_error_tells_nothing_of_what_was_sent_or_asked(
+    transport: NetworkTransport, answer: bytes
+) -> None:
+    async with serving(answering(answer)) as peer:
+        with pytest.raises(httpx.RemoteProtocolError) as caught:
+            await send(transport, peer)
+
+    assert SECRET.decode() not in str(caught.value)
+    assert "c=%20d" not in str(caught.value)
+    assert str(caught.value)
+
+
 async def test_a_connection_is_kept_for_the_next_request(transport: NetworkTransport) -> None:
     async with serving(answering(OK, OK)) as peer:
         await send(transport, peer, "POST", json={})
