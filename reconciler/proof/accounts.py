@@ -256,6 +256,11 @@ class AccountProver:
             return judge.broken(
                 Reason.ACCOUNT_MARKED, f"account {account} did not serve ({detail}): {marked}"
             )
+        if not answer.status:
+            # Nothing was heard of the account, so nothing is held against it.
+            return judge.inconclusive(
+                Reason.HOST_UNKNOWN, f"the data endpoint of host {self.host.name} did not answer: {detail}"
+            )
         return judge.broken(Reason.UPSTREAM_REFUSED, f"account {account} did not serve: {detail}")
 
     async def _marked(self, intended: Intended) -> str:

@@ -110,7 +110,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.ACCOUNT_LEAVING: "apply the manifests: it takes the account out of the group, or says why it stays",
     Reason.FOREIGN_CHANNEL: "let its owner take the group out of the channel, then use settings.channel for prices",
     Reason.GATEWAY_KEY_UNKNOWN: "apply the manifests: the gateway does not hold the key's current value",
-    Reason.HOST_UNKNOWN: "make the host's admin API reachable; nothing on it is changed meanwhile",
+    Reason.HOST_UNKNOWN: "make the host's admin API and data endpoint reachable; nothing on it is changed meanwhile",
     Reason.NO_MANAGED_KEY: "give a ManagedKey access to the logical group and the model; probes borrow its rights",
     Reason.RUNTIME_UNREADABLE: "check the gateway's runtime backend",
     Reason.ROUTE_COOLING: "look at the route's last failures (describe Route/NAME); it serves again after the cooldown",

@@ -9,9 +9,11 @@ import httpx
 
 from reconciler.engine.apply import Report
 from reconciler.manifest import ShadowHost, seconds
+from reconciler.proof.model import Link, PathKey, PathProof, Reason, Status
+from tests.matrix.judged import ready, verified
 from tests.matrix.manifests import manifests
 from tests.matrix.virtual import VirtualClock, run
-from tests.matrix.world import copied, opened
+from tests.matrix.world import BY_GATEWAY, copied, opened
 
 TIMEOUT_S = seconds(manifests().get(ShadowHost, "west").spec.request_budget.observe_timeout)
 ON_WEST = {
@@ -48,6 +50,30 @@ def test_verify_gives_a_hanging_host_one_deadline_and_names_it(applied: Path, tm
     for key in (("Route", "near"), ("Route", "spare"), ("ShadowHost", "east"), ("ProviderAccount", "alpha")):
         assert [each.status for each in statuses[key].conditions if each.type == "Ready"] == ["True"]
     assert TIMEOUT_S <= took_s < 2 * TIMEOUT_S
+
+
+def test_a_data_endpoint_that_does_not_answer_says_nothing_of_the_accounts(
+    applied: Path, tmp_path: Path
+) -> None:
+    async def refuse(request: httpx.Request) -> None:
+        from_us = request.extensions.get("sent_by") != BY_GATEWAY["sent_by"]
+        if from_us and request.url.host == "west.test" and request.url.path.startswith("/v1/"):
+            raise httpx.ConnectError("refused")
+
+    async def main(clock: VirtualClock) -> tuple[Report, dict[PathKey, PathProof]]:
+        async with opened(copied(applied, tmp_path / "world"), clock) as world:
+            world.net.before.append(refuse)
+            return await verified(world)
+
+    report, proofs = run(main)
+
+    of_gamma = [proof.link(Link.SERVED) for key, proof in proofs.items() if key.account == "gamma"]
+    assert {(link.status, link.reason) for link in of_gamma if link} == {
+        (Status.INCONCLUSIVE, Reason.HOST_UNKNOWN)
+    }
+    assert ready(report, "ProviderAccount", "gamma")[0] == "Unknown"
+    assert ready(report, "Route", "beside")[0] == "True"
+    assert report.exit_code == 3
 
 
 def test_a_run_that_changes_something_waits_for_a_hanging_host_once_though_it_reads_several_times(
