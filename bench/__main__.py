@@ -14,7 +14,6 @@ import os
 import pkgutil
 import platform
 import sys
-import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -62,16 +61,10 @@ def surroundings() -> str:
     parts = [
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, load average {load}",
-        f"Python {platform.python_version()} ({_build()}), a million additions in {_additions_ms():.0f} ms",
+        f"Python {platform.python_version()}, a million additions in {_additions_ms():.0f} ms",
         *(f"{library} {version(library)}" for library in LIBRARIES),
     ]
     return "; ".join(parts)
-
-
-def _build() -> str:
-    """Return how the interpreter was compiled: distributions and container images optimize it by a profile."""
-    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    return "optimized build" if "--enable-optimizations" in arguments else "plain build"
 
 
 def _additions_ms() -> float:
