@@ -162,13 +162,17 @@ class Revisions:
         configuration = self._prepared.get(info.digest)
         if configuration is None:
             configuration = configure(decode(self._storage.revisions.text(info.revision)))
-        uses = key_uses(configuration)
-        sealed = self._storage.key_versions.sealed(uses.gateway)
-        hashes = self._storage.key_versions.hashes(uses.managed)
-        loaded = self._opened(info, configuration, sealed.items(), hashes.items())
+        loaded = self._with_keys(info, configuration)
         collect()  # it learns now, not in a request's time, that nothing of this needs to be looked at
         give_back()
         return loaded
+
+    def _with_keys(self, info: RevisionInfo, configuration: Configuration) -> LoadedRevision:
+        # On its own, so that what came from storage is gone when garbage is collected: it is as large as the keys.
+        uses = key_uses(configuration)
+        sealed = self._storage.key_versions.sealed(uses.gateway)
+        hashes = self._storage.key_versions.hashes(uses.managed)
+        return self._opened(info, configuration, sealed.items(), hashes.items())
 
     def _opened(
         self,
