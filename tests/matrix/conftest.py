@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix.manifests import manifests
 from tests.matrix.virtual import VirtualClock, run
-from tests.matrix.world import opened
+from tests.matrix.world import copied, opened
 
 MEMORY = Path("/dev/shm")  # the folder made in it is private
 
@@ -41,3 +42,16 @@ def applied() -> Iterator[Path]:
     run(main)
     yield folder / "applied"
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def drilled(request: pytest.FixtureRequest, applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the applied world after all the drills that the module calls `DRILLED`."""
+    folder = copied(applied, tmp_path_factory.mktemp("drilled") / "world")
+
+    async def main(clock: VirtualClock) -> None:
+        async with opened(folder, clock, manifests(drills=request.module.DRILLED)) as world:
+            assert (await world.apply()).exit_code == 0
+
+    run(main)
+    return folder

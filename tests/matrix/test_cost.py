@@ -49,19 +49,6 @@ async def planned_and_sent(world: World, prove: str) -> tuple[int, int]:
     return promised.requests, len(sent)
 
 
-@pytest.fixture(scope="module")
-def drilled(applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the applied world after all its drills."""
-    folder = copied(applied, tmp_path_factory.mktemp("drilled") / "world")
-
-    async def main(clock: VirtualClock) -> None:
-        async with opened(folder, clock, manifests(drills=DRILLED)) as world:
-            assert (await world.apply()).exit_code == 0
-
-    run(main)
-    return folder
-
-
 CHANGES: dict[str, Mapping[str, Any]] = {
     "nothing": {},
     "another shadow model": {"models": {"smart": "gpt-large", "fast": "gpt-large"}},

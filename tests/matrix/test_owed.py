@@ -29,19 +29,6 @@ class Killed(BaseException):
     """Ends a run like a signal: no handler of ours catches it."""
 
 
-@pytest.fixture(scope="module")
-def drilled(applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the applied world after all its drills."""
-    folder = copied(applied, tmp_path_factory.mktemp("drilled") / "world")
-
-    async def main(clock: VirtualClock) -> None:
-        async with opened(folder, clock, manifests(drills=DRILLED)) as world:
-            assert (await world.apply()).exit_code == 0
-
-    run(main)
-    return folder
-
-
 async def killed_apply(world: World, *, drills_done: int, prove: str = "affected") -> None:
     """Apply, and die at the first request of a drill after `drills_done` of them have ended."""
     promoted = False

@@ -124,19 +124,6 @@ async def drilled_anew(world: World, options: ApplyOptions) -> tuple[Report, set
     return report, ran, (promised.requests, world.store.spent("all", day).requests - spent)
 
 
-@pytest.fixture(scope="module")
-def drilled(applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the applied world after all its drills."""
-    folder = copied(applied, tmp_path_factory.mktemp("drilled") / "world")
-
-    async def main(clock: VirtualClock) -> None:
-        async with opened(folder, clock, manifests(drills=DRILLED)) as world:
-            assert (await world.apply()).exit_code == 0
-
-    run(main)
-    return folder
-
-
 def test_a_promotion_drills_what_the_change_can_affect_and_costs_what_the_plan_said(
     drilled: Path, tmp_path: Path
 ) -> None:
