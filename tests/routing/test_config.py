@@ -231,3 +231,15 @@ def test_the_index_is_made_for_configurations_that_were_not_parsed() -> None:
 
     assert by_hand.index.tiers == parsed.index.tiers
     assert by_hand.index.models == {"chat": ("fast",)}
+
+
+def test_many_objects_in_any_order_are_served_in_order_and_a_second_name_is_found() -> None:
+    groups = [{"name": f"g{number}"} for number in range(500)]
+
+    names = [group.name for group in parse({"logical_groups": groups}).logical_groups]
+    with pytest.raises(InvalidConfiguration) as invalid:
+        parse({"logical_groups": [*groups, {"name": "g77"}]})
+
+    assert names == sorted(names)
+    assert len(names) == 500
+    assert invalid.value.problems == ["logical group 'g77': the name is used twice"]
