@@ -58,7 +58,7 @@ class Proofs:
     @cached_property
     def rests(self) -> Rests:
         """What this run waits for on hosts that let accounts rest."""
-        return Rests()
+        return Rests(self.workspace.progress.warn)
 
     async def paths(
         self,

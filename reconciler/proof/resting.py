@@ -6,7 +6,7 @@ rest can a refusal be held against the path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from reconciler.errors import RemoteError
@@ -17,6 +17,9 @@ from reconciler.proof.clock import Clock
 @dataclass(frozen=True)
 class Rests:
     """What one run waits for on each host: at most one rest, which every path and account on it shares."""
+
+    tell: Callable[[str], None] = lambda _: None
+    """Told in words of the wait on each host, before it begins."""
 
     _over_at: dict[str, float] = field(default_factory=dict)
     """Host -> monotonic second by which every rest is over that began before the first refusal."""
@@ -39,10 +42,15 @@ class Rests:
         hoped_for = [account for account in accounts if (host, account) not in self._failing]
         if not driver.CAPABILITIES.rest_s or not await _asked_nobody(driver, correlation_id, hoped_for):
             return False
+        first = host not in self._over_at
         over_at = self._over_at.setdefault(host, clock.monotonic() + driver.CAPABILITIES.rest_s)
         left_s = over_at - clock.monotonic()
         if left_s <= 0:
             return False
+        if first:
+            self.tell(
+                f"{host} lets accounts rest after failures of their upstream: waiting {left_s:.0f} s for it"
+            )
         await clock.sleep(left_s)
         return True
 

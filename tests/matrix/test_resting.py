@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from reconciler.proof.model import Link, Reason
 from tests.matrix.causes import account_paths, route_paths
@@ -48,8 +49,11 @@ async def worn_out(world: World) -> None:
 
 
 def test_the_first_verify_after_the_upstream_came_back_waits_for_the_host_and_is_ready(
-    applied: Path, tmp_path: Path
+    applied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("reconciler.engine.progress.Silent.warn", lambda _, text: told.append(text))
+
     async def main(clock: VirtualClock) -> float:
         async with opened(copied(applied, tmp_path / "world"), clock) as world:
             await worn_out(world)
@@ -58,6 +62,9 @@ def test_the_first_verify_after_the_upstream_came_back_waits_for_the_host_and_is
             report, proofs = await verified(world)
 
             assert report.exit_code == 0
+            assert [text.partition(":")[0] for text in told] == [
+                "west lets accounts rest after failures of their upstream"
+            ]
             assert all(proofs[path].holds for path in (*route_paths(*ROUTES), *account_paths("gamma")))
             return clock.seconds - started
 
